@@ -16,7 +16,9 @@ SLOW = (
     "unequal_lengths",
     "explorer",
     "explorer_training",
+    "deploy",
     "experiments",
+    "diagnosis",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from benchmarks.measure import machine
-from reviver.cells.grammar import load_cell
 from reviver.files.atomic import write_json
 from reviver.files.read import read_json
+from reviver.recurrent.grammar import load_cell
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS

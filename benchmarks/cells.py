@@ -1,12 +1,19 @@
 """Time forward and backward of cells as text with hidden dropout 0.5, in one process and in alternation.
 
-The text of the LSTM is compared with the hand-written kernel, the text of the GRU with `torch.nn.GRU`, which has no dropout
-inside, and every built-in text with the same text stepped in torch. Also measured are a whole run of a GRU beside one of the
-LSTM, the first use of a new text, and sequences of unequal lengths beside `torch.nn.LSTM` on a `PackedSequence`.
+The LSTM is compared with the pass that was written for it by hand, the last commit that has one (HAND_WRITTEN), the GRU with
+`torch.nn.GRU`, which has no dropout inside, and every built-in text with the same text stepped in torch. Also measured are a whole
+run of a GRU beside one of the LSTM, the first use of a new text, one step of one sequence, torch.compile, and sequences of unequal
+lengths beside `torch.nn.LSTM` on a `PackedSequence`.
 
     python -m benchmarks cells
 """
 
+import importlib
+import io
+import re
+import subprocess
+import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +24,18 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from benchmarks.lstm_operator import DROPOUT, SHAPES, Shape, step, time_each
-from benchmarks.measure import alternate, machine, ratio, summary
+from benchmarks.measure import ROOT, alternate, machine, ratio, summary
 from reviver import LSTM, RNN
-from reviver.lstm import kernel
+from reviver.recurrent import kernel
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS
 from reviver.train.lstm.training import train
 
 STEPPED = SHAPES[1]
 ROUNDS = {shape: min(shape.rounds, 30) for shape in SHAPES[:4]}
+HAND_WRITTEN = "d02bee93"
+BESIDE = ((128, 4, 1, 128), (64, 50, 10, 32), (64, 50, 10, 128), (64, 200, 10, 128), (32, 50, 64, 512))
+"""B, T, I and H for which the engine is compared with the hand-written pass, on one thread."""
 LENGTHS = ((128, 200, 10, 128, 10), (32, 1000, 10, 128, 5))
 
 
@@ -53,12 +63,76 @@ def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
     """What is timed for a shape."""
     x, sizes = torch.randn(shape.T, shape.B, shape.I), (shape.I, shape.H)
     layers: dict[str, nn.Module] = {
-        "kernel": LSTM(*sizes, hidden_dropout=DROPOUT, single_bias=True),
-        "text lstm": RNN("lstm", *sizes, hidden_dropout=DROPOUT),
         "nn.GRU": nn.GRU(*sizes),
         "text gru": RNN("gru", *sizes, hidden_dropout=DROPOUT),
     }
     return {name: run(layer, x) for name, layer in layers.items()}
+
+
+def hand_written(folder: Path) -> type[nn.LSTM]:
+    """Return the LSTM of the commit that has the pass written by hand, from a package beside this one."""
+    archive = subprocess.run(["git", "archive", HAND_WRITTEN, "src/reviver"], cwd=ROOT, capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
+    package = (folder / "src" / "reviver").rename(folder / "reviver_by_hand")
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"\breviver\b", "reviver_by_hand", text), encoding="utf-8")
+    sys.path.insert(0, str(folder))
+    return importlib.import_module("reviver_by_hand.lstm.layer").LSTM  # type: ignore[no-any-return]
+
+
+def measure_beside() -> dict[str, dict[str, float]]:
+    """Return the ratios of the processor time of the LSTM to that of the hand-written pass, on one thread, in alternation."""
+    threads, ratios = torch.get_num_threads(), {}
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        before = hand_written(Path(folder))
+        for B, T, I, H in BESIDE:  # noqa: E741
+            x, options = torch.randn(T, B, I), {"hidden_dropout": DROPOUT, "single_bias": True}
+            layers = {"engine": LSTM(I, H, **options), "by hand": before(I, H, **options)}
+            calls = {"forward and backward": run, "forward": forward}
+            for name, call in calls.items():
+                seconds = time_each({key: call(layer, x) for key, layer in layers.items()}, 40, time.thread_time)
+                found = ratio(seconds["engine"], seconds["by hand"])
+                ratios[f"LSTM to the pass by hand, {name}, B, T, I, H = {B}, {T}, {I}, {H}"] = found
+    torch.set_num_threads(threads)
+    return ratios
+
+
+def forward(layer: nn.Module, x: torch.Tensor) -> Callable[[], object]:
+    """Return a function that runs a layer forward."""
+
+    def call() -> None:
+        with torch.no_grad():
+            layer(x)
+
+    return call
+
+
+def measure_step() -> dict[str, dict[str, float]]:
+    """Return the seconds of one step of one sequence, of the GRU as text and of `torch.nn.GRU`."""
+    x = torch.randn(1, 1, 10)
+    calls = {
+        name: forward(layer.eval(), x) for name, layer in (("text gru", RNN("gru", 10, 64)), ("nn.GRU", nn.GRU(10, 64)))
+    }
+    many = {name: lambda call=call: [call() for _ in range(200)] for name, call in calls.items()}
+    seconds = time_each(many, 20, time.thread_time)
+    return {
+        f"One step of one sequence, {name}": summary([one / 200 for one in found]) for name, found in seconds.items()
+    }
+
+
+def measure_compile() -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """Return the seconds of the first compiled call of a GRU and of one of another shape, and compiled to eager."""
+    layer = RNN("gru", 10, 128, hidden_dropout=DROPOUT)
+    compiled, x, seconds = torch.compile(layer, fullgraph=True), torch.randn(50, 64, 10), {}
+    for name, batch in (("First compiled call", x), ("Compiled call of another shape", torch.randn(40, 32, 10))):
+        started = time.perf_counter()
+        run(compiled, batch)()
+        seconds[name] = summary([time.perf_counter() - started])
+    times = time_each({"compiled": run(compiled, x), "eager": run(layer, x)}, 30)
+    return seconds, {"compiled to eager, B, T, I, H = 64, 50, 10, 128": ratio(times["compiled"], times["eager"])}
 
 
 def measure_stepped(name: str) -> dict[str, float]:
@@ -108,20 +182,22 @@ def main() -> dict[str, object]:
     """Measure all."""
     if not kernel.available():
         raise SystemExit("the native kernel is not available here")
-    ratios: dict[str, dict[str, float]] = {}
+    ratios = measure_beside()
     for shape, rounds in ROUNDS.items():
         seconds, sizes = (
             time_each(contenders(shape), rounds),
             f"B, T, I, H = {shape.B}, {shape.T}, {shape.I}, {shape.H}",
         )
-        ratios[f"text of the LSTM to the kernel, {sizes}"] = ratio(seconds["text lstm"], seconds["kernel"])
         ratios[f"GRU with dropout to nn.GRU without, {sizes}"] = ratio(seconds["text gru"], seconds["nn.GRU"])
     ratios |= {f"{name} to the same text stepped in torch, T = {STEPPED.T}": measure_stepped(name) for name in CELLS}
     ratios["a run of the GRU to one of the LSTM, T = 100"] = measure_runs()
     ratios |= {f"lengths= to nn.LSTM packed, T = {T}": measure_lengths(B, T, *rest) for B, T, *rest in LENGTHS}
+    compile_seconds, compiled = measure_compile()
+    ratios |= compiled
+    first = {"First use of a text": summary([first_use() for _ in range(20)])}
     return {
         "title": "Cells as text",
         "machine": machine(),
-        "seconds_per_call": {"First use of a text": summary([first_use() for _ in range(20)])},
+        "seconds_per_call": first | measure_step() | compile_seconds,
         "ratios": ratios,
     }

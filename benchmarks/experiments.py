@@ -22,10 +22,9 @@ from torch.nn import functional
 from benchmarks.measure import machine
 from reviver.data.build import build_task
 from reviver.data.images.image_set import from_pixels
-from reviver.data.images.named import read_small_mnist
+from reviver.data.images.named import MNIST_30K, read_small_mnist
 from reviver.gan.sampling import generate_samples
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.scoring import score
+from reviver.recurrent.classifier import LSTMClassifier
 from reviver.run import load
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
@@ -33,12 +32,13 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import Parts
 from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
+from reviver.train.lstm.scoring import score
 
 ROOT = Path(__file__).parents[1]
 DEFINITIONS = ROOT / "web" / "src" / "panels" / "train" / "experiments.json"
 RUNS = ROOT / "runs" / "experiments"
 SEEDS = range(5)
-IMAGES = 10_000
+IMAGES = 30_000
 """Images on which a page without runs trains a GAN."""
 SAMPLES = 200
 """Samples, and real images, between which distances are measured."""
@@ -108,7 +108,7 @@ def train_gan(settings: Settings, seed: int, path: Path) -> dict[str, float]:
     given = to_python(settings)
     loss = Exchanged if given.pop("labels", "right") == "exchanged" else "non-saturating"
     named, parts = Parts.resolve({"loss": loss, **given})
-    config = GANConfig(data="mnist-10k", eval_every=0, seed=seed, **named)
+    config = GANConfig(data=MNIST_30K, eval_every=0, seed=seed, **named)
     if not is_finished(path):
         gan.train(config, path, parts=parts, device="cpu", resume=(path / "run.json").exists())
     run = load(path, "gan")

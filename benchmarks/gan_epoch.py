@@ -13,13 +13,14 @@ from torch import nn
 
 from benchmarks.measure import alternate, machine, ratio, summary
 from reviver.data.images.image_set import from_pixels, load_images
+from reviver.gan.losses import choose_losses
 from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
 from reviver.gan.scores.reference_stats import load_reference
-from reviver.gan.step import StepOptions, gan_step
+from reviver.gan.step import gan_step
 from reviver.settings.fields import Precision
 from reviver.settings.gan import GANConfig
-from reviver.train.gan.training import build_networks, build_optimizers
+from reviver.train.gan.training import build_networks, build_optimizers, build_options
 
 BLOCK, ROUNDS, BATCH = 40, 12, 64
 UPDATES = math.ceil(60_000 / BATCH)
@@ -61,7 +62,7 @@ def plain_updates(precision: Precision) -> Iterator[None]:
 def our_updates(precision: Precision) -> Iterator[None]:
     """Run our loop on the same images; each `next` makes one update."""
     config = GANConfig(precision=precision)
-    options = StepOptions.from_config(config, 0)
+    options = build_options(config, choose_losses(config.loss, config.label_smoothing))
     generator, discriminator = build_networks(config, (1, 28, 28))
     optimizers = build_optimizers(config, generator, discriminator)
     pixels = load_images("mnist").images

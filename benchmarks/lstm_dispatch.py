@@ -1,4 +1,4 @@
-"""Time an `LSTM` without hidden dropout against `torch.nn.LSTM`: the measurements behind `reviver.lstm.kernel`.
+"""Time an `LSTM` without hidden dropout against `torch.nn.LSTM`: the measurements behind `reviver.recurrent.kernel`.
 
 Each of 12 shapes in float32 and under bfloat16 autocast, in training and inference, in alternation in one process.
 `kernel` is the native kernel, `LSTM` the layer, which hands a call to torch where that is faster.
@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.lstm import kernel as lstm_kernel
-from reviver.lstm.layer import LSTM
+from reviver.recurrent import kernel as lstm_kernel
+from reviver.recurrent.lstm import LSTM
 
 SECONDS = 0.6
 """Approximate time of each contender."""

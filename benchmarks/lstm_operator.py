@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from benchmarks.measure import alternate, machine, ratio, summary
-from reviver.lstm import kernel
-from reviver.lstm.cell import LSTMState, lstm_step
-from reviver.lstm.layer import LSTM
+from reviver.recurrent import kernel
+from reviver.recurrent.lstm import LSTM
+from reviver.recurrent.lstm_step import LSTMState, lstm_step
 from reviver.settings.fields import Precision
 
 DROPOUT = 0.5
@@ -92,12 +92,14 @@ def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
     }
 
 
-def time_each(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def time_each(
+    runs: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Time each in turn, in the second of two calls: it finds its own data in the caches, not those of the one before."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            seconds[name] += alternate({name: run}, rounds=1, warmup=1)[name]
+            seconds[name] += alternate({name: run}, rounds=1, warmup=1, clock=clock)[name]
     return seconds
 
 

@@ -26,15 +26,20 @@ from reviver.sweep.trials import Outcome, Trial, read_outcome, trial_folder
 ROOT = Path(__file__).parents[1]
 
 
-def alternate(contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+def alternate(
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Run each contender once per round, in turn, and return the seconds per round, without warm-up rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(warmup + rounds):
         for name, run in contenders.items():
-            started = time.perf_counter()
+            started = clock()
             run()
             if number >= warmup:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return seconds
 
 

@@ -31,11 +31,27 @@ def render(result: Mapping[str, Any]) -> str:
         return render_training(result)
     if "milliseconds_per_call" in result:
         return render_explorer(result)
+    if "fired" in result:
+        return render_diagnosis(result)
     if "results" in result:  # what the page shows of it are the results themselves
         return json.dumps(result["results"], indent=2)
+    if "nanoseconds_per_step" in result:
+        return render_deploy(result)
     if "rows" in result:
         return render_dispatch(result)
     return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
+
+
+def render_diagnosis(result: Mapping[str, Any]) -> str:
+    """Return the result of `diagnosis` as Markdown: how often each rule fires."""
+    rules = [name for name in result["fired"]["healthy"] if name != "runs"]
+    rows = [
+        [f"{state}, {fired['runs']} runs", *(str(fired[rule]) for rule in rules)]
+        for state, fired in result["fired"].items()
+    ]
+    dips = result["dips"]
+    note = f"Of {dips['runs']} LSTMs of the report, {dips['fired']} end in a dip. {machine_line(result['machine'])}"
+    return "\n".join([*table(("", *rules), rows), "", note, ""])
 
 
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -310,3 +326,32 @@ def machine_line(machine: Mapping[str, Any]) -> str:
         f"On {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['memory_gb']} GiB, torch {machine['torch']}."
     )
+
+
+def render_deploy(result: Mapping[str, Any]) -> str:
+    """Return what a step as C takes beside its peers, its bytes on a microcontroller, and its accuracies by format."""
+    times: Mapping[str, Mapping[str, float]] = result["nanoseconds_per_step"]
+    best = {
+        name: min(value for peer, value in row.items() if peer.startswith("RTNeural")) for name, row in times.items()
+    }
+    rows = [
+        (name, *(f"{value / 1000:.3g}" for value in (row["C"], best[name], row["ONNX Runtime"], row["torch"])))
+        for name, row in times.items()
+    ]
+    lines = table(["µs a step", "C", "RTNeural, best build", "ONNX Runtime", "torch"], rows)
+    sizes = [
+        (name, *(f"{row[key]:,}" for key in ("flash", "state", "stack")))
+        for name, row in result["sizes"]["networks"].items()
+    ]
+    lines += ["", *table(["Cortex-M4, bytes", "flash", "state", "stack at most"], sizes)]
+    formats = ("Python", "float", "fp16", "int8")
+    networks = dict.fromkeys(row["network"] for row in result["accuracy"])
+    accuracies = [
+        (
+            name,
+            *(f"{100 * mean(row[one] for row in result['accuracy'] if row['network'] == name):.2f}" for one in formats),
+        )
+        for name in networks
+    ]
+    lines += ["", *table(["validation accuracy, %", *formats], accuracies)]
+    return "\n".join([*lines, "", machine_line(result["machine"]), ""])

@@ -20,8 +20,8 @@ from reviver.data.build import build_task
 from reviver.data.images.image_set import load_images, to_pixels
 from reviver.gan.sampling import generate
 from reviver.gan.scores.feature_extractor import DigitClassifier
-from reviver.lstm.dropout import draw_seed, dropout_masks
-from reviver.lstm.kernel import reference
+from reviver.recurrent.dropout import draw_seed, dropout_masks
+from reviver.recurrent.kernel import reference
 from reviver.rng import make_rng
 from reviver.runs.folder import RunFolder
 from reviver.settings.presets import GAN_PRESETS, LSTM_PRESETS

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reviver.lstm.kernel.library import KERNEL
+from reviver.recurrent.kernel.library import KERNEL
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder
 from reviver.settings.presets import LSTM_PRESETS

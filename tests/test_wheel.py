@@ -52,9 +52,9 @@ COMPARE = """
 import json
 import torch
 from reviver import LSTM
-from reviver.lstm.kernel import reference
-from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.kernel import prebuilt
+from reviver.recurrent.kernel import reference
+from reviver.recurrent.kernel.library import KERNEL
+from reviver.recurrent.kernel import prebuilt
 
 def run(lstm, x, seed=3):
     lstm.zero_grad()
@@ -167,7 +167,7 @@ def test_the_same_sources_give_the_same_bytes(dist: Path, tmp_path: Path) -> Non
     assert sdist.read_bytes() == (dist / SDIST).read_bytes()
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "src/reviver/lstm/kernel/lstm.cpp", "src/reviver/lstm/kernel/call.h"} <= names
+    assert {"pyproject.toml", "src/reviver/recurrent/kernel/lstm.cpp", "src/reviver/recurrent/kernel/call.h"} <= names
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
     pure = wheel.read_wheel(wheel.build_with_setuptools("wheel", tmp_path))
     assert wheel.write_wheel(pure, tmp_path / "out" / PURE).read_bytes() == (dist / PURE).read_bytes()

@@ -35,7 +35,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 SOURCES = ("data", "gan", "lstm", "runs", "train", "launch.py", "progress.py", "rng.py")
 """Of src/reviver: the rooms in which an error gives wrong numbers or loses work, and what all of them use."""
-TESTS = ["tests/data", "tests/gan", "tests/lstm", "tests/runs", "tests/train", "tests/cli/test_wrong_use.py"]
+TESTS = ["tests/data", "tests/gan", "tests/recurrent", "tests/runs", "tests/train", "tests/cli/test_wrong_use.py"]
 TESTS += [
     "tests/cli/test_system.py",
     "tests/show/test_export.py",
@@ -43,7 +43,7 @@ TESTS += [
     "tests/show/test_hub.py",
     "tests/sweep/test_driver.py",
 ]
-TESTS += ["--ignore=tests/lstm/test_arm.py", "--ignore=tests/runs/test_power_loss.py", "-k"]
+TESTS += ["--ignore=tests/recurrent/test_arm.py", "--ignore=tests/runs/test_power_loss.py", "-k"]
 TESTS += ["not (bf16_equals or keep_torchs_rules or learns_a_length or system_call)"]
 """All but slow ones, where quicker ones notice the same."""
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "--tb=line"]

@@ -18,13 +18,14 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.kernel.native import FLAGS, compile_library
+from reviver.recurrent.kernel.library import KERNEL
+from reviver.recurrent.kernel.native import FLAGS, compile_library
 
 ROOT = Path(__file__).parents[1]
-TESTS = "float64 or in_bf16 or thread_count or share_the_units or denormal"
-"""Tests of tests/lstm/test_kernel.py that run."""
-AMX = f"-include {ROOT / 'tests/lstm/amx_emulation.h'}"
+FILES = ("test_kernel.py", "test_native_pass.py")
+TESTS = "float64 or in_bf16 or thread_count or share_the_units or denormal or built_in_texts or random_texts"
+"""Tests of the files in tests/recurrent that run."""
+AMX = f"-include {ROOT / 'tests/recurrent/amx_emulation.h'}"
 SECONDS = 600
 """Time after which a mutant that hangs is ended; an endless loop counts as noticed."""
 
@@ -40,43 +41,47 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = [
-    # The gates and the state
-    Mutant("vectors.h", "return clamp(-z, -44.0f", "return clamp(z, -44.0f", "sign of the gates i, f and o"),
+    # Functions and instructions
+    Mutant("vectors.h", "return clamp(-z, -44.0f", "return clamp(z, -44.0f", "sign of the argument of a sigmoid"),
     Mutant("vectors.h", "clamp(z + z, -20.0f", "clamp(z, -20.0f", "tanh of half the argument"),
     Mutant("vectors.h", "return {e_minus_1, e_minus_1 + 2.0f};", "return {e_minus_1, e_minus_1 + 1.0f};", "tanh"),
     Mutant("vectors.h", "second = b.n * a.d * inverse;", "second = b.n * b.d * inverse;", "second of two quotients"),
-    Mutant("forward.h", "c = f * load(rows[m].c", "c = i * load(rows[m].c", "the input gate in the place of the forget gate"),
-    Mutant("forward.h", "bias(call.b_ih) + bias(call.b_hh)", "bias(call.b_ih)", "second bias"),
-    Mutant("forward.h", "store(gates + 2 * call.H + j, g, n);", "store(gates + 3 * call.H + j, g, n);", "saved candidate, lost"),
+    Mutant("program.h", "acc[n] * load(of(b, n)) + load(of(c, n))", "acc[n] * load(of(b, n)) - load(of(c, n))", "sum of a product"),
+    Mutant("program.h", "load(of(b, n)) * load(of(c, n)) + acc[n]", "load(of(b, n)) * load(of(c, n)) - acc[n]", "product that is added"),
+    Mutant("program.h", "acc[n] *= load(of(i[6], n));", "acc[n] += load(of(i[6], n));", "factor of an instruction"),
+    Mutant("program.h", "load(of(i[7], n)) + acc[n]", "acc[n]", "sum of the gradients of a vector over rows"),
+    Mutant("program.h", "acc[n] = acc[n] * y * (1.0f - y)", "acc[n] = acc[n] * y * (1.0f + y)", "derivative of a sigmoid"),
+    Mutant("program.h", "acc[n] *= 1.0f - y * y;", "acc[n] *= 1.0f + y * y;", "derivative of tanh"),
+    Mutant("program.h", "x == y ? 0.5f * acc[n]", "x == y ? acc[n]", "gradient of a maximum of equal numbers"),
+    Mutant("program.h", "- mean_g - load(y + j) * mean_gy", "- mean_g", "gradient of a normalization"),
     Mutant("matmul.h", "k = from_last ? end - 1 : begin", "k = from_last ? end - 2 : begin", "sum from the last summand to the first"),
-    Mutant("forward.h", "false, states * m / M);", "false, states * m / M + (m > 0));", "a summand lost between two parts of a sum"),
+    Mutant("forward.h", "false, length * m / M);", "false, length * m / M + (m > 0));", "a summand lost between two parts of a sum"),
     # Dropout
-    Mutant("forward.h", "            h_new *= mask;\n", "", "order of dropout and output: the output is not dropped"),
-    Mutant("forward.h", "h_new += (1.0f - mask) *", "h_new += mask *", "zoneout keeps the other units"),
-    Mutant("backward.h", "            grad_h *= mask;\n", "", "missing mask in the backward pass"),
-    Mutant("backward.h", "bypass = (1.0f - mask) * grad_h;", "bypass = (1.0f - mask);", "gradient past the gates in zoneout"),
+    Mutant("program.h", "m * acc[n] + (1.0f - m) * load", "m * acc[n] + m * load", "zoneout keeps the other units"),
+    Mutant("program.h", "acc[n] *= mask(n);", "acc[n] *= 1.0f;", "missing mask in the backward pass"),
+    Mutant("program.h", "acc[n] *= 1.0f - mask(n);", "acc[n] *= mask(n);", "gradient past the gates in zoneout"),
     Mutant("dropout.h", "kind == variational ? 0 : t", "kind == step ? 0 : t", "one mask for all steps"),
     Mutant("dropout.h", "((t << 32) + b + 1)", "((t << 32) + b)", "key of a row"),
     Mutant("dropout.h", "x < (threshold + uvec{})", "x > (threshold + uvec{})", "which units are dropped"),
     Mutant("dropout.h", "call.dropout * 4294967296.0 + 0.5", "call.dropout * 4294967296.0 * 0.97", "probability of dropout"),
-    # The backward pass
-    Mutant("backward.h", "(1.0f - tanh_c * tanh_c)", "(1.0f + tanh_c * tanh_c)", "derivative of tanh"),
-    Mutant("backward.h", "load(row.c_before + j, n) * f", "load(row.c + j, n) * f", "gradient of the forget gate"),
-    Mutant("backward.h", "store(row.grad_c + j, grad_c * f, n);", "store(row.grad_c + j, grad_c * i, n);", "gradient of the cell state"),
-    Mutant("backward.h", "if (row.grad_output) grad_h +=", "if (row.grad_output) grad_h =", "gradient from later steps"),
-    Mutant("backward.h", "load(grad_b + gate * H + j, n) + grad_z[gate]", "grad_z[gate]", "sum of the gradients of a bias"),
-    Mutant("lstm.cpp", "call.grad_b[k] += partial[k];", "call.grad_b[k] = partial[k];", "gradient of a bias over chunks"),
-    Mutant("weight_gradients.h", "tb = t * call.B + b;", "tb = t * call.B + b / 2;", "row of the gradients of weights"),
+    # States, weights and their gradients
+    Mutant("program.h", "part(from[0], from[1]) + part(from[2], from[3])", "part(from[0], from[1])", "second bias"),
+    Mutant("program.h", "source[1] * call.H * columns", "source[1] * call.H", "matrix in a tensor with several"),
+    Mutant("program.h", "t + 1 == std::min(length, call.saved_end)", "t + 1 == call.saved_end", "first step in reverse"),
+    Mutant("program.h", "previous(call, t)), call.initial[index]", "t), call.initial[index]", "state before a step"),
+    Mutant("program.h", "call.grad_initial[index], Edge::first)", "call.grad_initial[index], Edge::last)", "gradient of the initial state"),
+    Mutant("backward.h", "panel.product[1] ? load(to) + sums[m][n]", "panel.product[1] ? sums[m][n]", "gradient past the products"),
+    Mutant("backward.h", "call.grad_vector[k] += partial[k];", "call.grad_vector[k] = partial[k];", "gradient of a vector over chunks"),
+    Mutant("backward.h", "previous(call, t)) + b * P", "previous(call, t)) + b / 2 * P", "operand of the gradients of weights"),
     Mutant("weight_gradients.h", "store(sum, load(sum, columns[n].count) + sums[m][n]", "store(sum, sums[m][n]", "sum over blocks of rows"),
     # Blocks, lengths, strides, threads
+    Mutant("program.h", "addresses[k] += group * strides[k];", "addresses[k] += strides[k];", "stride from group to group"),
     Mutant("rows.h", "/ blocks - first));", "/ blocks - first - (blocks > 1)));", "a lost row at the edge of a block"),
     Mutant("rows.h", "return length > t; }", "return length >= t; }", "length of a sequence"),
-    Mutant("rows.h", "t + 1 == std::min(length, call.saved_end)", "t + 1 == call.saved_end", "first step of a short sequence in reverse"),
-    Mutant("rows.h", "((previous - base) * call.B + b) * call.H", "((previous - base) * call.B + b) * call.I", "stride of the state"),
-    Mutant("lstm.cpp", "panel_count * (part + 1) / threads", "panel_count * part / threads + 1", "units of a thread of a single sequence"),
+    Mutant("forward.h", "(part + 1) / threads], threads", "part / threads] + V, threads", "units of a thread of one sequence"),
     Mutant("rows.h", "~FlushToZero() { _mm_setcsr(saved); }", "~FlushToZero() {}", "mode of denormal numbers, not restored"),
     Mutant("matmul.h", "multiple = Format::depth == 2 ? amx_words : 1;", "multiple = 1;", "padding of operands for AMX", AMX),
-    Mutant("amx.h", "_tile_dpbf16ps(3, 4, 5);", "_tile_dpbf16ps(3, 4, 7);", "operand of the fourth gate with AMX", AMX),
+    Mutant("amx.h", "_tile_dpbf16ps(3, 4, 5);", "_tile_dpbf16ps(3, 4, 7);", "operand of the fourth vector with AMX", AMX),
     Mutant("amx.h", "std::min(size, n - first));", "std::min(size, n - first) - (n > 12));", "lost row of a block with AMX", AMX),
 ]  # fmt: skip
 """Text that stands once in its file, what takes its place, and what that breaks."""
@@ -99,8 +104,8 @@ def notices(mutant: Mutant | None, folder: Path) -> bool:
         apply(mutant, sources)
     os.environ["REVIVER_CXXFLAGS"] = f"-O1 {mutant.flags if mutant is not None else ''}"
     os.environ["REVIVER_CACHE"] = str(folder)
-    compile_library(KERNEL.name, sources / "lstm.cpp", FLAGS, folder)  # a mutant must compile
-    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(sources / "lstm.cpp",))
+    compile_library(KERNEL.name, sources / "cell.cpp", FLAGS, folder)  # a mutant must compile
+    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(sources / "cell.cpp",))
     process.start()
     process.join(SECONDS)
     process.kill()
@@ -114,7 +119,7 @@ def run_tests(source: Path) -> None:
     options = ["-x", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "-k", TESTS]
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
         sys.stdout = sys.stderr = nothing
-        code = pytest.main([*options, str(ROOT / "tests/lstm/test_kernel.py")])
+        code = pytest.main([*options, *(str(ROOT / "tests/recurrent" / name) for name in FILES)])
     os._exit(int(code))
 
 

@@ -1,18 +1,22 @@
-"""Generator of the settings page in the docs, from the settings themselves: python -m tools.settings_page."""
+"""Generator of the settings page in the docs and of settings/keywords.py, from the settings: python -m tools.settings_page."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from reviver.settings.fields import Group
+from reviver.settings.gan import GANConfig
+from reviver.settings.lstm import LSTMConfig
 from reviver.settings.presets import PRESETS, SECONDS
 from reviver.settings.tasks import DEFINITIONS, TASKS
 from reviver.settings.validation import describe_bounds, describe_fields, show_value
 from reviver.text import duration
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
+ROOT = Path(__file__).parents[1]
+PAGE, KEYWORDS = ROOT / "docs/reference/settings.md", ROOT / "src/reviver/settings/keywords.py"
 INTRODUCTION = """\
 # Settings
 
@@ -52,15 +56,41 @@ PURPOSES = {
     "best": "Clear and diverse digits, by the original's networks and losses.",
     "best-long": "The same with a lower FID.",
     "best-longest": "The same with more recall and coverage.",
+    "quick": "What the explorer's page trains by default, on half of the images, in single precision.",
     "short": "The original's run, cut off early.",
     "public-script": "Mode collapse, by the BatchNorm of the public script.",
 }
 """A sentence on each preset."""
 
 
+NAMED = ("task", "cell", "loss", "networks")
+"""Settings that `train_lstm` and `train_gan` take by name."""
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the page and the keywords."""
     PAGE.write_text(page(), encoding="utf-8")
+    KEYWORDS.write_text(keywords(), encoding="utf-8")
+
+
+def keywords() -> str:
+    """Return the module of the settings as keyword arguments."""
+    lines = [
+        '"""The settings as keyword arguments, for editors and type checkers. Written by python -m tools.settings_page."""',
+        "\nfrom typing import Literal, TypedDict",
+    ]
+    for name, cls in (("LSTM", LSTMConfig), ("GAN", GANConfig)):
+        lines.append(f"\n\nclass {name}Keywords(TypedDict, total=False):")
+        lines.append(f'    """Settings of `reviver.train_{name.lower()}`; those of `{name}Config`."""\n')
+        lines += [f"    {key}: {_code(hint)}" for key, hint in get_type_hints(cls).items() if key not in NAMED]
+    return "\n".join(lines) + "\n"
+
+
+def _code(hint: Any) -> str:
+    """Return the Python code of a type."""
+    if get_origin(hint) is Literal:
+        return f"Literal[{', '.join(map(json.dumps, get_args(hint)))}]"
+    return " | ".join(map(_code, get_args(hint))) if get_args(hint) else {type(None): "None"}.get(hint, hint.__name__)
 
 
 def page() -> str:

@@ -16,7 +16,7 @@ What comes after the run folder reads only the run folder. `lstm/` and `gan/` do
 neither, and nothing imports the command line. The layers of `[tool.importlinter]` in `pyproject.toml` list which room
 may import which, and `make check` holds them.
 
-Begin with [`lstm/cell.py`](../../src/reviver/lstm/cell.py) for the LSTM and with
+Begin with [`recurrent/lstm_step.py`](../../src/reviver/recurrent/lstm_step.py) for the LSTM and with
 [`gan/step.py`](../../src/reviver/gan/step.py) for the GAN.
 """
 

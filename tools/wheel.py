@@ -5,7 +5,7 @@
     reviver_nn-VERSION-py3-none-manylinux_2_17_x86_64.whl     with prebuilt native libraries
     reviver_nn-VERSION-py3-none-manylinux_2_17_aarch64.whl    the same, where a cross compiler is installed
 
-A platform wheel is the wheel for any system plus the libraries, in the variants of `reviver.lstm.kernel.prebuilt`. Nothing is
+A platform wheel is the wheel for any system plus the libraries, in the variants of `reviver.recurrent.kernel.prebuilt`. Nothing is
 downloaded. The same sources and compiler give the same bytes.
 """
 
@@ -28,9 +28,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.kernel.native import FLAGS as LIBRARY_FLAGS
-from reviver.lstm.kernel.prebuilt import CPU_SOURCE, VARIANTS, library_name
+from reviver.recurrent.kernel.library import KERNEL
+from reviver.recurrent.kernel.native import FLAGS as LIBRARY_FLAGS
+from reviver.recurrent.kernel.prebuilt import CPU_SOURCE, VARIANTS, library_name
 from reviver.system import usable_cores
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ PORTABILITY = Path(__file__).with_name("prebuilt")
 SYMBOL_LIMITS = {"GLIBC": (2, 17), "GLIBCXX": (3, 4, 19), "CXXABI": (1, 3, 7), "GCC": (4, 8, 0)}
 """Newest versions of symbols that a system of manylinux_2_17 has (PEP 600, auditwheel's policy)."""
 SYSTEM_LIBRARIES = {"libstdc++.so.6", "libgcc_s.so.1", "libc.so.6", "libm.so.6"}
-"""Libraries that a prebuilt one may need; not an OpenMP runtime, see `reviver.lstm.kernel.prebuilt`."""
+"""Libraries that a prebuilt one may need; not an OpenMP runtime, see `reviver.recurrent.kernel.prebuilt`."""
 FLAGS = ("-fopenmp", "-fno-sized-deallocation", "-include", str(PORTABILITY / "portable.h"))
 """Flags besides those of each library and variant."""
 LINKER_FLAGS = ("-shared", "-s", "-Wl,--as-needed", "-Wl,--build-id=none", "-Wl,-z,relro,-z,now")
@@ -174,7 +174,7 @@ def add_libraries(files: Mapping[str, bytes], libraries: Mapping[str, bytes], ta
     for before, after in (("Root-Is-Purelib: true", "Root-Is-Purelib: false"), ("Tag: py3-none-any", f"Tag: {tag}")):
         assert before in text
         text = text.replace(before, after)
-    prebuilt = {f"reviver/lstm/kernel/prebuilt/{library}": content for library, content in libraries.items()}
+    prebuilt = {f"reviver/recurrent/kernel/prebuilt/{library}": content for library, content in libraries.items()}
     return {**files, **prebuilt, name: text.encode()}
 
 

@@ -22,18 +22,20 @@ from typing import TYPE_CHECKING, Any
 from reviver.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from reviver.cells.classifier import RNNClassifier as RNNClassifier
-    from reviver.cells.grammar import Cell as Cell
-    from reviver.cells.recurrent import RNN as RNN
     from reviver.checker.assignment import check as check
     from reviver.gan.networks import Discriminator as Discriminator
     from reviver.gan.networks import Generator as Generator
-    from reviver.lstm.cell import LSTMState as LSTMState
-    from reviver.lstm.cell import LSTMWeights as LSTMWeights
-    from reviver.lstm.cell import lstm_step as lstm_step
-    from reviver.lstm.classifier import LSTMClassifier as LSTMClassifier
-    from reviver.lstm.layer import LSTM as LSTM
     from reviver.pretrained_classifier import PretrainedClassifier as PretrainedClassifier
+    from reviver.recurrent.classifier import LSTMClassifier as LSTMClassifier
+    from reviver.recurrent.classifier import RNNClassifier as RNNClassifier
+    from reviver.recurrent.emit import to_c as to_c
+    from reviver.recurrent.emit import to_js as to_js
+    from reviver.recurrent.grammar import Cell as Cell
+    from reviver.recurrent.lstm import LSTM as LSTM
+    from reviver.recurrent.lstm_step import LSTMState as LSTMState
+    from reviver.recurrent.lstm_step import LSTMWeights as LSTMWeights
+    from reviver.recurrent.lstm_step import lstm_step as lstm_step
+    from reviver.recurrent.rnn import RNN as RNN
     from reviver.run import GANRun as GANRun
     from reviver.run import LSTMRun as LSTMRun
     from reviver.run import explore as explore
@@ -42,22 +44,24 @@ if TYPE_CHECKING:
     from reviver.run import train_lstm as train_lstm
 
 _MODULES = {
-    "LSTM": "lstm.layer",
+    "LSTM": "recurrent.lstm",
     "Discriminator": "gan.networks",
     "GANRun": "run",
     "Generator": "gan.networks",
-    "LSTMClassifier": "lstm.classifier",
+    "LSTMClassifier": "recurrent.classifier",
     "LSTMRun": "run",
-    "LSTMState": "lstm.cell",
-    "LSTMWeights": "lstm.cell",
-    "RNN": "cells.recurrent",
-    "RNNClassifier": "cells.classifier",
-    "Cell": "cells.grammar",
+    "LSTMState": "recurrent.lstm_step",
+    "LSTMWeights": "recurrent.lstm_step",
+    "RNN": "recurrent.rnn",
+    "RNNClassifier": "recurrent.classifier",
+    "Cell": "recurrent.grammar",
     "PretrainedClassifier": "pretrained_classifier",
     "check": "checker.assignment",
     "explore": "run",
     "load": "run",
-    "lstm_step": "lstm.cell",
+    "lstm_step": "recurrent.lstm_step",
+    "to_c": "recurrent.emit",
+    "to_js": "recurrent.emit",
     "train_gan": "run",
     "train_lstm": "run",
 }

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reviver.cells.classifier import RNNClassifier
 from reviver.data.build import SequenceData
 from reviver.data.sequences.examples import Examples
 from reviver.errors import DataError
 from reviver.files.pretrained import CONFIG, load
-from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.scoring import compute_logits
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier, RNNClassifier
+from reviver.train.lstm.scoring import compute_logits
 
 
 @dataclass(frozen=True)

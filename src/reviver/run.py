@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import Field
 from torch import nn
 
-from reviver.cells.grammar import Cell
 from reviver.errors import ReviverError
 from reviver.explorer.page import Page, build_page
+from reviver.recurrent.grammar import Cell
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.keywords import GANKeywords, LSTMKeywords

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import experiments, gan_epoch, lstm_dispatch, lstm_epochs, lstm_operator, startup
 from benchmarks.tables import render
-from reviver.lstm.kernel import available
+from reviver.recurrent.kernel import available
 from reviver.settings.lstm import LSTMConfig
 from tests.gan.scores.conftest import shrink_mnist
 

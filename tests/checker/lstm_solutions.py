@@ -4,7 +4,7 @@ FUNCTIONAL = """
 import torch
 from torch import nn
 from torch.nn import functional
-from reviver.lstm.cell import LSTMGates, LSTMState, LSTMWeights
+from reviver.recurrent.lstm_step import LSTMGates, LSTMState, LSTMWeights
 
 def lstm_step(x, state, w):
     h, c = state

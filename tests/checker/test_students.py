@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from reviver.cells.grammar import built_in_cell
 from reviver.checker import loading, lstm_mistakes
 from reviver.checker.assignment import find_pieces, recognize
 from reviver.checker.cell_text import check_cell
 from reviver.checker.pieces import PieceOutcome, run_pieces
 from reviver.checker.submissions import find_submissions
 from reviver.cli import main
+from reviver.recurrent.grammar import built_in_cell
 from tests.checker import student_files as files
 from tools.tutorials import DOCS
 

@@ -14,9 +14,9 @@ from reviver.cli import main
 from reviver.data.sequences.custom import CustomTask
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import DataError
-from reviver.lstm.scoring import compute_logits
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
+from reviver.train.lstm.scoring import compute_logits
 from reviver.train.lstm.training import train
 from tests.damage import edit_json
 from tests.lstm_runs import override, write_ramps

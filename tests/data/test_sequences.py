@@ -190,7 +190,9 @@ def test_an_error_is_one_line_with_the_file_the_row_and_the_remedy(case: int, tm
 
 def test_paths_and_columns_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "set.xlsx").touch()
-    with pytest.raises(DataError, match=r"set.xlsx: is of an unknown.*; give a .csv, .parquet or .npz file"):
+    with pytest.raises(
+        DataError, match=r"set.xlsx: is of an unknown.*; give a .csv, .parquet, .npz file, or a folder with x.npy"
+    ):
         read_sequences(tmp_path / "set.xlsx")
     path = file_of(tmp_path, "parquet", {"sequence": ["1"], "label": ["a"]})
     with pytest.raises(ConfigError, match="label_column must not be sequence_column, got 'a' for both; name another"):

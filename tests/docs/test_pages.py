@@ -22,6 +22,7 @@ from reviver.cli.sweep import build_trials
 from reviver.errors import ReviverError
 from reviver.runs.records import GANRecord, LSTMRecord
 from reviver.sweep.spec import read_sweep
+from tests.gan.scores.conftest import shrink_mnist
 from tools import settings_page, source_tree
 from tools.site import COPIES, GENERATED
 from tools.tutorials import PICTURES, SOLUTIONS, TUTORIALS, Outcome, find_blocks, run_page, working_in
@@ -146,8 +147,11 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if page not in (*TUTORIALS, *SOLUTIONS.values()) and "```python" in page.read_text(encoding="utf-8")
     ],
 )
-def test_code_runs(page: Path, examples: Path, tmp_path: Path) -> None:
+def test_code_runs(page: Path, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(examples, tmp_path, dirs_exist_ok=True)
+    if page.stem == "use-a-trained-gan":
+        shrink_mnist(monkeypatch)
+        monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "cache"))
     with torch._dynamo.config.patch(allow_rnn=False):  # a page sets it
         run_page(shortened(page, tmp_path), tmp_path, skip=NOT_RUN)
 
@@ -222,6 +226,7 @@ def test_generated_pages_and_public_names_are_current() -> None:
     public = next(find_blocks((DOCS / "reference" / "api.md").read_text(encoding="utf-8"))).code
     assert set(reviver.__all__) <= set(re.findall(r"\w+", public))
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run python -m tools.settings_page"
+    assert settings_page.KEYWORDS.read_text(encoding="utf-8") == settings_page.keywords(), "and settings/keywords.py"
     tree = source_tree.page()
     for module in (ROOT / "src" / "reviver").rglob("*.py"):
         assert module.name == "__init__.py" or f"{module.relative_to(ROOT)})" in tree

@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 
 from reviver import RNNClassifier
-from reviver.cells.grammar import load_cell
-from reviver.cells.reference import step
 from reviver.data.task import mean_loss
 from reviver.errors import RunFolderError
 from reviver.explorer import lstm_examples
@@ -26,9 +24,11 @@ from reviver.explorer.lstm import collect_lstm, round_weights
 from reviver.explorer.lstm_examples import MAX_EXAMPLES, collect_examples
 from reviver.explorer.manifest import LstmContent
 from reviver.explorer.page import name_runs
-from reviver.lstm.cell import LSTMState, lstm_step
-from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.dropout import apply_dropout, dropout_masks
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.recurrent.dropout import apply_dropout, dropout_masks
+from reviver.recurrent.grammar import load_cell
+from reviver.recurrent.lstm_step import LSTMState, lstm_step
+from reviver.recurrent.reference import step
 from reviver.run import LSTMRun, load
 from reviver.settings.tasks import TASKS
 from tests.damage import edit_json

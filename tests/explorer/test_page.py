@@ -110,7 +110,7 @@ def test_the_types_of_the_scripts_are_those_of_the_manifest() -> None:
 LAYERS = ("kit", "charts", "compute", "train", "gan", "lstm", "page", "panels")
 """Folders of web/src; each imports only from those before it, gan and lstm not from each other, no panel from another.
 
-Data in JSON and the texts of cells may stand elsewhere.
+Data in JSON, the texts of cells and the frames of code may stand elsewhere.
 """
 
 
@@ -119,7 +119,7 @@ def test_the_sources_of_the_page_import_in_one_direction() -> None:
     for source in sorted(sources.rglob("*.ts*")):
         text, (layer, *rest) = source.read_text(encoding="utf-8"), source.relative_to(sources).parts
         assert len(text.splitlines()) <= 250, source
-        for name in re.findall(r'from "(\.[^"]*(?<!\.json)(?<!\.cell))"', text) if layer in LAYERS else []:
+        for name in re.findall(r'from "(\.[^"]*(?<!\.json)(?<!\.cell)(?<!\.txt))"', text) if layer in LAYERS else []:
             target, *inner = (source.parent / name).resolve().relative_to(sources).parts
             is_upward = LAYERS.index(target) > LAYERS.index(layer)
             is_aside = {layer, target} == {"gan", "lstm"} or (target == "panels" and inner[0] != rest[0] != "index.ts")
@@ -215,7 +215,7 @@ def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: 
     assert len(here["logits"]["real"]) == 41
     run = shutil.copytree(color, tmp_path / "color")
     np.savez(tmp_path / "color.npz", images=np.zeros((41, 12, 12, 3), dtype=np.uint8))
-    write_text(tmp_path / "damaged" / "packed.json", "{")
+    write_text(tmp_path / "damaged" / "x.npy", "{")
     unreadable = "they are not on this machine, or cannot be read"
     notes = {"color.npz": "they have changed since the training", "gone": unreadable, "damaged": unreadable}
     for name, note in notes.items():

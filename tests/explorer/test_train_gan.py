@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from reviver.rng import make_rng
 from reviver.run import GANRun, load
 from reviver.settings.gan import GANConfig
 from reviver.settings.parts import Parts
+from reviver.settings.presets import GAN_PRESETS
 from reviver.train.gan.training import GRID_SIZE, build_networks, train
 from reviver.version import __version__
 from tests.explorer.node import compute, extract, needs_node, pack
@@ -32,7 +33,7 @@ PYTHON = {"version": __version__, "ganConfig": asdict(GANConfig())}
 
 TOLERANCE = 1e-6
 """Of losses of the first updates. Later ones part where an input of LeakyReLU is so near 0 that rounding gives its sign."""
-UPDATES = {"original": 10, "penalty": 5, "average": 10, "exchanged": 8}
+UPDATES = {"original": 10, "quick": 4, "penalty": 5, "average": 10, "exchanged": 8}
 """Updates before the runs part; ten are a promise of the original only."""
 REST = 8
 """Images of the last update."""
@@ -52,13 +53,14 @@ EXCHANGED, PARTS = Parts.resolve({"loss": Exchanged})
 ORIGINAL = GANConfig(epochs=1, log_every=1, eval_every=0, seed=7)
 CONFIGS = {
     "original": ORIGINAL,
+    "quick": replace(GAN_PRESETS["quick"], epochs=1, log_every=1, eval_every=0, penalty_interval=2, seed=7),
     "penalty": replace(ORIGINAL, r1=0.2, penalty_interval=2, beta1=-0.3, batch_size=32),
     "average": replace(ORIGINAL, ema=0.9, ema_rampup=0.5, discriminator_steps=2, batch_norm_eps=0.8, batch_size=16),
     "exchanged": replace(ORIGINAL, loss=EXCHANGED["loss"], batch_size=32),
 }
 SETTINGS = (
     *("r1", "penalty_interval", "beta1", "batch_size", "learning_rate", "ema", "ema_rampup", "discriminator_steps"),
-    *("batch_norm_eps", "seed", "epochs"),
+    *("batch_norm_eps", "seed", "epochs", "input_centering", "lr_schedule", "final_lr_ratio"),
 )
 
 
@@ -94,7 +96,15 @@ def test_the_page_trains_what_python_trains(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(torch.tensor(ours["grid"]), grid, atol=1e-3, rtol=0)  # Adam enlarges rounding noise
 
 
-@pytest.mark.parametrize("name", [pytest.param("original", marks=pytest.mark.long), "average"])
+def test_the_preset_quick_is_that_of_the_page() -> None:
+    (ours,) = compute("train", [{"quick": True}])
+    names = {to_camel(field.name): field.name for field in fields(GANConfig)}
+    quick = {names.get(name, name): value for name, value in ours.items()}
+    assert quick.pop("labels") == "right"
+    assert GAN_PRESETS["quick"] == replace(GANConfig(), **quick)
+
+
+@pytest.mark.parametrize("name", [pytest.param("original", marks=pytest.mark.long), "average", "quick"])
 def test_python_and_the_page_go_on_with_a_run_that_the_page_has_saved(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -300,9 +300,17 @@ def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
     expect(page.locator(".distribution")).to_have_count(2)
     check_accessible(page)
     assert page.locator("pre[tabindex]").inner_text() == (
-        "reviver gan train --preset original --latent-size 8 --learning-rate 0.0012 --beta1 -0.3 --r1 1"
-        " --penalty-interval 8 --ema 0.9 --ema-rampup 0.05 --batch-size 8 --epochs 34 --out run"
+        "reviver gan train --preset quick --latent-size 8 --r1 1 --ema 0.9 --batch-size 8 --out run"
     )
+
+
+def test_a_gan_that_goes_wrong_says_so_at_its_curve(show: Show) -> None:
+    page = show("#train?net=gan&batch=8&latent=8&rate=0.05&schedule=constant")
+    press(page, "Start")
+    problem = page.locator(".train-curves .wrong")
+    expect(problem).to_contain_text("lower the learning rate", timeout=90_000)
+    expect(problem).to_contain_text("Epoch ")
+    expect(page.locator(".train-curves .chart-cursor")).to_be_attached()
 
 
 def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path) -> None:
@@ -490,7 +498,7 @@ def test_a_gan_learns_from_image_files(show: Show) -> None:
     expect(problem).to_be_empty()
     press(page, "One update")
     expect(page.locator(".pictures")).to_have_attribute("aria-label", "Images of 25 latents at update 1")
-    expect(page.locator("pre[tabindex]")).to_contain_text("reviver gan train --preset original --data images.npy")
+    expect(page.locator("pre[tabindex]")).to_contain_text("reviver gan train --preset quick --data images.npy")
 
 
 def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:

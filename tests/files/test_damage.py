@@ -47,7 +47,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "series.npz": (content_of(lambda file: np.savez(file, x=X, y=Y)), LSTM + "series.npz"),
     "series.csv": (CSV, LSTM + "series.csv"),
     "series.parquet": (content_of(lambda file: pq.write_table(TABLE, file)), LSTM + "series.parquet"),
-    "extractor.safetensors": (weights_path().read_bytes(), GAN + "mnist-10k --extractor extractor.safetensors"),
+    "extractor.safetensors": (weights_path().read_bytes(), GAN + "mnist-30k --extractor extractor.safetensors"),
     "settings.toml": (b'length = 4\nepochs = 1\ntask = "parity"\n', "lstm train --config settings.toml --out run"),
     "settings.json": (b'{"length": 4, "epochs": 1, "task": "parity"}\n', "lstm train --config settings.json --out run"),
     "sweep.toml": (b'command = "lstm train"\nmeasure = "accuracy"\n', "sweep sweep.toml --out run"),

@@ -15,12 +15,12 @@ from torch.nn import functional
 from reviver.gan import step
 from reviver.gan.losses import LOSSES, choose_losses
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.penalties import discriminator_penalty, gradient_penalty
+from reviver.gan.penalties import Penalties, discriminator_penalty, gradient_penalty
 from reviver.gan.step import StepOptions, gan_step, shift
 from reviver.rng import BatchRows, RowsRng
 from reviver.settings.gan import LOSSES as LOSS_NAMES
 from reviver.settings.gan import GANConfig
-from reviver.train.gan.training import build_models, build_networks, build_optimizers
+from reviver.train.gan.training import build_models, build_networks, build_optimizers, build_options
 
 # Losses
 
@@ -96,7 +96,7 @@ REAL, FAKE = images((3.0, 4.0), (0.0, 1.0), (2.0, 3.0)), images((1.0, 2.0), (3.0
 
 def penalty(labels: Tensor | None = None, **settings: Any) -> float:
     rng, discriminator = torch.Generator().manual_seed(5), HalfNormSq()
-    return discriminator_penalty(GANConfig(**settings), discriminator, REAL, FAKE, labels, rng).item()  # type: ignore[arg-type]
+    return discriminator_penalty(Penalties(**settings), discriminator, REAL, FAKE, labels, rng).item()  # type: ignore[arg-type]
 
 
 def test_a_gradient_penalty_computed_by_hand() -> None:
@@ -111,10 +111,10 @@ def test_a_gradient_penalty_computed_by_hand() -> None:
 def test_settings_weigh_the_penalties_alpha_is_uniform_for_each_image_and_labels_are_those_of_the_real_images() -> None:
     assert penalty() == discriminator_penalty(None, HalfNormSq(), REAL, FAKE).item() == 0.0  # type: ignore[arg-type]
     assert penalty(r1=0.2) == pytest.approx(1.3)  # 0.2 / 2 · 13
-    assert penalty(r1=0.2, penalty_interval=8) == pytest.approx(10.4)  # every 8 updates, so 8 · 1.3
+    assert penalty(r1=0.2, interval=8) == pytest.approx(10.4)  # every 8 updates, so 8 · 1.3
     alpha = torch.rand(3, 1, 1, 1, generator=torch.Generator().manual_seed(5))
     expected = gradient_penalty(half_norm_sq, REAL, FAKE, alpha).item()
-    assert penalty(gradient_penalty=10.0, r1=0.2, penalty_interval=2) == pytest.approx(2 * (10 * expected + 1.3))
+    assert penalty(gradient_penalty=10.0, r1=0.2, interval=2) == pytest.approx(2 * (10 * expected + 1.3))
     labels = torch.eye(4, dtype=torch.float64)[[2, 2, 2, 3, 3, 3]]  # real images have class 2, generated ones class 3
     assert penalty(labels, r1=0.2) == pytest.approx(5.2)  # 0.2 / 2 · 2² · 13
     expected = gradient_penalty(lambda x: 2 * half_norm_sq(x), REAL, FAKE, alpha).item()
@@ -182,7 +182,7 @@ def test_each_network_descends_the_gradient_of_its_own_loss_at_the_weights_befor
         for parameter in parameters:
             parameter.grad = torch.full_like(parameter, 100.0)  # what an earlier backward pass left behind
     optimizers = (torch.optim.SGD(network.parameters(), lr=1.0) for network in (G, D))
-    gan_step(G, D, *optimizers, real, z, options=StepOptions.from_config(config, 0))
+    gan_step(G, D, *optimizers, real, z, options=build_options(config, LOSSES[config.loss]))
     found = [p.detach() for network in (G, D) for p in network.parameters()]
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
@@ -203,7 +203,7 @@ def test_the_parts_of_a_step_stay_on_the_device_of_their_arguments() -> None:
     with torch.device("meta"):
         real, z, labels = torch.zeros(4, 1, 8, 8), torch.zeros(4, 103), torch.zeros(8, 3)
     fake = shift(G(z), 0.5, None)
-    penalty = discriminator_penalty(config, D, real, fake.detach(), labels)
+    penalty = discriminator_penalty(Penalties(0.1, 1.0), D, real, fake.detach(), labels)
     found = [penalty, fake, *D.paired_logits(real, fake, labels), *average.parameters()]
     assert all(value.is_meta for value in found)
 

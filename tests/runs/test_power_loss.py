@@ -18,8 +18,6 @@ import torch
 from safetensors.torch import load_file
 
 from reviver import LSTMClassifier
-from reviver.data.images.image_set import pack_images
-from reviver.data.packed import map_array
 from reviver.errors import RunFolderError
 from reviver.files.atomic import remove_leftovers, write_text
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks, prune_checkpoints
@@ -30,7 +28,7 @@ from reviver.show.export import to_onnx
 from reviver.sweep.trials import Outcome, Trial, execute
 from tests.contents import contents
 from tests.runs.power_loss import PowerLoss
-from tests.runs.small import small_state, update, write_images
+from tests.runs.small import small_state, update
 
 EPOCHS = 3
 NUM_TRIED = 20
@@ -114,17 +112,6 @@ def finish_trial(folder: Path, mark: Outcome | None) -> Any:
     return outcome.status, outcome.result, contents(run)
 
 
-def pack(out: Path, mark: Callable[[Any], None] = lambda _: None) -> None:
-    pack_images(str(out.with_name("images.npy")), out, 8)
-    mark("packed")
-
-
-def finish_packing(out: Path, mark: str | None) -> list[Any]:
-    if mark is None and not out.exists():
-        pack(out)
-    return map_array(out, "images").tolist()
-
-
 def build_pretrained(seed: int) -> LSTMClassifier:
     torch.manual_seed(seed)
     return LSTMClassifier(3, 4, 2)
@@ -169,7 +156,6 @@ SCENARIOS = {
     "rollback": Scenario(1000, partial(run_small, diverges_at=2), partial(finish_small, diverges_at=2)),
     "resuming": Scenario(240, run_small, finish_small, begin_interrupted),
     "trial": Scenario(700, run_trial, finish_trial),
-    "packing": Scenario(20, pack, finish_packing, lambda path: write_images(path.parent)),
     "exporting": Scenario(20, export, finish_export, lambda folder: build_pretrained(0).save_pretrained(folder)),
 }
 

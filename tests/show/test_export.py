@@ -13,18 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from reviver import Generator, LSTMClassifier, load
-from reviver.cells.classifier import RNNClassifier
-from reviver.cells.onnx import scan_layers
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.errors import ConfigError
 from reviver.files.onnx_graph import MIN_OPSET, REDUCE_OPSET, Graph
-from reviver.lstm import onnx as lstm_onnx
-from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.scoring import compute_logits
+from reviver.recurrent.classifier import RecurrentClassifier, RNNClassifier
+from reviver.recurrent.onnx import build_graph
 from reviver.settings.lstm_network import CELLS, Pooling
 from reviver.show.export import generator_graph, to_onnx
+from reviver.train.lstm.scoring import compute_logits
 
 TOLERANCE = 2e-6
 """Maximum difference from torch; measured: 4e-7."""
@@ -83,7 +81,7 @@ def test_classifier_computes_the_same(pooling: Any, num_layers: int, bidirection
     options = {"bidirectional": bidirectional, "pooling": pooling, "patch_size": patch_size, "hidden_dropout": 0.5}
     network = randomize(LSTMClassifier(I, H, C, num_layers, **options))
     for opset in (None, REDUCE_OPSET, NEWEST):
-        check_classifier(network, lstm_onnx.build_graph(network, opset))
+        check_classifier(network, build_graph(network, opset))
 
 
 def test_other_networks_and_classes_at_every_step_compute_the_same() -> None:
@@ -91,14 +89,14 @@ def test_other_networks_and_classes_at_every_step_compute_the_same() -> None:
         LSTMClassifier(I, H, C, hidden_dropout_kind="zoneout"),
         LSTMClassifier(I, H, C, hidden_dropout=0.5, hidden_dropout_kind="variational"),
     ):
-        check_classifier(network, lstm_onnx.build_graph(randomize(network)))
+        check_classifier(network, build_graph(randomize(network)))
     for name in CELLS:
         network = randomize(RNNClassifier(name, I, H, C, 2, bidirectional=True, hidden_dropout=0.5, patch_size=2))
         for opset in (None, NEWEST):
-            check_classifier(network, lstm_onnx.build_graph(network, opset, scan_layers))
+            check_classifier(network, build_graph(network, opset))
     for bidirectional in (False, True):
         network = randomize(LSTMClassifier(I, H, C, 2, bidirectional=bidirectional))
-        check_classifier(network, lstm_onnx.build_graph(network, target="class at every step"), every_step=True)
+        check_classifier(network, build_graph(network, target="class at every step"), every_step=True)
 
 
 @pytest.mark.parametrize("patch_size", [1, 4])
@@ -108,7 +106,7 @@ def test_standardization_keeps_the_digits_of_a_large_mean(patch_size: int) -> No
     x = torch.tensor(standardization.mean) + torch.randn(3, 7, 2) * torch.tensor(standardization.scale)
     lengths = torch.tensor([7, 2, 5])
     x[torch.arange(7) >= lengths.unsqueeze(1)] = 0  # padding of raw numbers
-    graph = lstm_onnx.build_graph(network, standardization=standardization)
+    graph = build_graph(network, standardization=standardization)
     logits, _ = checked_session(graph).run(None, {"x": x.numpy(), "lengths": lengths.numpy()})
     close(torch.from_numpy(logits), network(standardization.apply(x, lengths), lengths))
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from reviver.errors import ConfigError
-from reviver.lstm import kernel
-from reviver.lstm.cell import LSTMState, lstm_step
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.recurrent import kernel
+from reviver.recurrent.classifier import LSTMClassifier
+from reviver.recurrent.lstm_step import LSTMState, lstm_step
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.trace import PREFIX_CHUNK, find_layer, trace_digits, trace_lstm
 from reviver.show.trace_figures import MAX_LABELED_STEPS, PANELS, trace_figure

@@ -42,7 +42,7 @@ def short_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ids=["pool", "ray", "slurm"],
 )
 def test_an_engine_runs_trials_in_processes_replaces_dead_ones_and_lets_trials_save_at_a_signal(
-    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A trial waits all the time, and the signal comes when the others have ended."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
@@ -65,6 +65,7 @@ def test_an_engine_runs_trials_in_processes_replaces_dead_ones_and_lets_trials_s
         run_trials(tmp_path, [waiting, dying, square], start(tmp_path))
     thread.join()
     assert caught.value.exit_code == 143
+    assert capsys.readouterr().out == "", "stdout is for results"
     assert (folder / "saved").exists()
     (tmp_path / "go").touch()
     outcomes = [execute(tmp_path, trial) for trial in (waiting, dying, square)]

@@ -5,7 +5,7 @@ import inspect
 import logging
 import re
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,7 @@ import reviver
 from reviver.cli import main
 from reviver.errors import ConfigError, RunFolderError
 from reviver.runs.folder import RunFolder
-from reviver.settings.gan import GANConfig
-from reviver.settings.keywords import GANKeywords, LSTMKeywords
-from reviver.settings.lstm import LSTMConfig
 
-PARTS = ("cell", "task", "loss", "networks")
-"""Settings that the functions name, since they also take classes."""
 TINY: Any = {"length": 3, "epochs": 2, "hidden_size": 8, "data_size": 60, "progress": False}
 
 
@@ -92,18 +87,6 @@ def test_a_preset_for_the_lstm_fits_other_cells(tmp_path: Path) -> None:
         reviver.train_lstm(tmp_path / "other", "series", nn.GRUCell, bidirectional=True, **settings)
 
 
-def test_the_gan_trains_on_images_and_shows_samples(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
-    np.savez(tmp_path / "tiny.npz", images=images)
-    run = reviver.train_gan(
-        tmp_path / "run", "original", "hinge", data=str(tmp_path / "tiny.npz"), image_size=8, epochs=1, batch_size=16,
-        latent_size=8, log_every=1, progress=False,
-    )  # fmt: skip
-    assert isinstance(run, reviver.GANRun)
-    assert (run.config.loss, len(run.table()["generator_loss"]), run.table("scores")) == ("hinge", 3, {})
-    assert isinstance(run.plot("samples"), Figure)
-
-
 def test_a_notebook_shows_one_line_of_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,9 +99,6 @@ def test_a_notebook_shows_one_line_of_progress(
 
 
 def test_editors_know_every_setting_with_its_type_and_default() -> None:
-    for listing, config in ((LSTMKeywords, LSTMConfig), (GANKeywords, GANConfig)):
-        hints = {name: hint for name, hint in get_type_hints(config).items() if name not in PARTS}
-        assert get_type_hints(listing) == hints, "settings/keywords.py lists each setting with its plain type"
     for function, config in ((reviver.train_lstm, "length"), (reviver.train_gan, "latent_size")):
         parameters = inspect.signature(function).parameters
         assert (parameters["epochs"].annotation, parameters[config].annotation) == (int, int)

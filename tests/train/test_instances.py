@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import reviver
@@ -67,6 +68,8 @@ def test_networks_and_a_loss_train_and_stay_as_they_were() -> None:
     G, D = networks()
     before = G[0].weight.detach().clone()  # type: ignore[index, union-attr, operator]
     runs = [reviver.train_gan(f"run{scale}", loss=Scaled(scale), networks=(G, D), **GAN) for scale in (1, 2)]
+    assert isinstance(runs[0].plot("samples"), Figure)
+    assert runs[0].table("scores") == {}
     first, second = (run.table()["discriminator_loss"][0] for run in runs)
     assert second == pytest.approx(2 * first)
     assert torch.equal(G[0].weight, before)  # type: ignore[index, union-attr, arg-type]
@@ -108,7 +111,6 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "sizes of a cell": ("lstm", {"cell": nn.GRUCell(2, 6)}, r"cell GRUCell: cell\(x, state\) of x \[3, 1\] and 6 units at step 1"),
     "units of a cell": ("lstm", {"cell": nn.GRUCell(1, 5)}, r"must return h of shape \[3, 6\], got \[3, 5\]"),
     "no cell": ("lstm", {"cell": 5}, "^cell int: must be a subclass of torch.nn.Module"),
-    "no task": ("lstm", {"task": nn.GRUCell(1, 6)}, "^task GRUCell must be a subclass of .*TaskDefinition"),
     "no loss": ("gan", {"loss": 0.5}, r"^loss float: generator.* raised AttributeError"),
     "latents": ("gan", {"networks": networks(5)}, r"^networks Sequential: G\(z\) of z \[3, 4\] raised RuntimeError"),
     "one network": ("gan", {"networks": networks()[:1]}, "^networks must be a file, or a pair of a generator and a"),

@@ -1,6 +1,6 @@
 /** Dropout of the hidden state, and normalization over the units. */
 
-/** Dropout masks of step t [H, B], 0 or `kept`, as `reviver.lstm.dropout` makes them of a seed; B is a multiple of 4. */
+/** Dropout masks of step t [H, B], 0 or `kept`, as `reviver.recurrent.dropout` makes them of a seed; B is a multiple of 4. */
 export function masks(seed: u64, t: u64, m: usize, mRow: usize, H: i32, B: i32, threshold: u32, kept: f32): void {
   for (let b: i32 = 0; b < B; b += 4, m += 16) {
     const z0 = rowKey(seed, t, b);

@@ -27,6 +27,25 @@ export function leakyBackward(d: usize, dRow: usize, y: usize, yRow: usize, rows
       v128.store(d + p, leakyGradient(v128.load(d + p), v128.load(y + p), slope));
 }
 
+/** Y = (X - m) s in the first columns, with a number of m for each row, m = 0 at the address 0. */
+export function center(
+  x: usize,
+  xRow: usize,
+  y: usize,
+  yRow: usize,
+  rows: i32,
+  columns: i32,
+  mean: usize,
+  scale: f32,
+): void {
+  const s = f32x4.splat(scale);
+  for (let i: i32 = 0; i < rows; i++, x += xRow, y += yRow) {
+    const m = mean ? v128.load32_splat(mean + <usize>i * 4) : ZERO;
+    for (let p: usize = 0; p < <usize>columns * 4; p += 16)
+      v128.store(y + p, f32x4.mul(f32x4.sub(v128.load(x + p), m), s));
+  }
+}
+
 /** Replaces the first columns of Y by their tanh. */
 export function tanhForward(y: usize, yRow: usize, rows: i32, columns: i32): void {
   for (let i: i32 = 0; i < rows; i++, y += yRow)

@@ -1,15 +1,24 @@
 /** What trains in the page, for tests/explorer/test_train_*.py, in Node.js. */
 import { cpuUsage } from "node:process";
 import { joinGates } from "../src/train/cells";
+import { diagnoseGan, diagnoseLstm } from "../src/train/diagnosis";
+import type { GanLine } from "../src/train/gan_log";
 import { GanRun } from "../src/train/gan_run";
-import { LstmRun } from "../src/train/lstm_run";
+import { LstmRun, type LstmEpoch } from "../src/train/lstm_run";
 import { openRun, packRun } from "../src/train/folder";
 import type { Python } from "../src/train/run_files";
 import type { Sequences } from "../src/train/palindromes";
 import { readSequences, splitSequences, type SequenceData } from "../src/train/sequences";
 import { makeRng, sha256Hex } from "../src/compute/random";
 import { cropAndResize } from "../src/train/resize";
-import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "../src/train/settings";
+import {
+  GAN_ORIGINAL,
+  GAN_QUICK,
+  LSTM_ORIGINAL,
+  QUICK_DATA,
+  type GanSettings,
+  type LstmSettings,
+} from "../src/train/settings";
 
 interface Request {
   /** Seed and purpose of a generator, and what it draws. */
@@ -25,6 +34,10 @@ interface Request {
   updates?: number;
   /** Update after which the run is saved and restored. */
   saveAt?: number;
+  /** Asks for the preset quick, with the setting `data`. */
+  quick?: true;
+  /** What a run has recorded, to say what goes wrong. */
+  diagnose?: { lines?: object[]; spread?: number; epochs?: object[] };
   /** A gray image in base64 to prepare. */
   gray?: string;
   width?: number;
@@ -126,9 +139,20 @@ async function open({ open: file, images, source = null, updates = 0, python }: 
   }
 }
 
+/** The records have Python's names. */
+function diagnose({ lines, spread = 0, epochs = [] }: NonNullable<Request["diagnose"]>) {
+  const named = (record: object) =>
+    Object.fromEntries(Object.entries(record).map(([k, v]) => [k.replace(/_(.)/g, (_, x) => x.toUpperCase()), v]));
+  return lines
+    ? diagnoseGan(lines.map(named) as unknown as GanLine[], spread)
+    : diagnoseLstm(epochs.map(named) as unknown as LstmEpoch[]);
+}
+
 export const run = (requests: Request[]) =>
   Promise.all(
     requests.map((request) => {
+      if (request.diagnose) return diagnose(request.diagnose);
+      if (request.quick) return { ...GAN_QUICK, data: QUICK_DATA };
       if (request.gray) return cropAndResize(Uint8Array.from(Buffer.from(request.gray, "base64")), request.width!);
       if (request.open) return open(request);
       if (request.random) return draw(request.random);

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reviver.cells import reference
-from reviver.cells.grammar import Cell, load_cell
 from reviver.checker.assignment import CheckReport
 from reviver.checker.compare import difference, sample
 from reviver.checker.pieces import PieceOutcome
+from reviver.recurrent import reference
+from reviver.recurrent.grammar import Cell, load_cell
 
 B, I, H = 4, 3, 5  # noqa: E741
 TOLERANCE = 1e-12

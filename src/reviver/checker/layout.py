@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reviver.checker.conventions import LSTMSizes
 from reviver.checker.lstm_mistakes import BIAS_PER_EXAMPLE
 from reviver.checker.pieces import Failure, Unclear
-from reviver.lstm.cell import LSTMWeights
+from reviver.recurrent.lstm_step import LSTMWeights
 
 LETTERS = "ifco"
 """The gates in the names of the weights; c is the cell candidate."""

@@ -30,7 +30,7 @@ from reviver.checker.lstm_reading import (
 from reviver.checker.lstm_sequence import check_sequence, doubtful
 from reviver.checker.pieces import Failure, Namespace, Piece, Unclear, describe
 from reviver.checker.updates import check_lstm_loop
-from reviver.lstm.cell import LSTMState, LSTMWeights
+from reviver.recurrent.lstm_step import LSTMState, LSTMWeights
 from reviver.text import short_repr
 
 EPOCHS, BATCH_SIZE = 20, 128

@@ -28,7 +28,7 @@ from reviver.checker.conventions import (
 )
 from reviver.checker.layout import IS_STATE, Layout, find_layouts, infer_sizes
 from reviver.checker.pieces import Failure, Namespace, Unclear, unparsed
-from reviver.lstm.cell import LSTMWeights
+from reviver.recurrent.lstm_step import LSTMWeights
 
 NUM_CLASSES = 10
 STATE = re.compile(r"^[hc](\d|_|x|$)|state|hidden|init|cell")

@@ -21,7 +21,7 @@ from reviver.checker.layout import LETTERS, Layout, by_name, count
 from reviver.checker.lstm_errors import furthest, judge_errors
 from reviver.checker.lstm_reading import Reading, read_network, sizes_of, starts, state_arguments
 from reviver.checker.pieces import Failure, Namespace, Unclear, describe, unparsed
-from reviver.lstm.cell import LSTMWeights
+from reviver.recurrent.lstm_step import LSTMWeights
 
 UNUSABLE = "UnboundLocalError|NoneType|Boolean value of Tensor"
 """Errors of a forward that takes a state and cannot use any."""

@@ -21,7 +21,7 @@ from typing import Any, get_args
 from cyclopts import App, ArgumentCollection, CoercionError, CycloptsError, Parameter, Token
 from cyclopts.annotations import resolve_optional
 
-from reviver.cli import check, data, gan, lstm, show, sweep
+from reviver.cli import check, gan, lstm, show, sweep
 from reviver.cli.help import CommandFormatter, SettingsFormatter, examples
 from reviver.cli.messages import INTERRUPTED, describe_failure, explain
 from reviver.cli.options import DEFAULTS, FigureCommon
@@ -40,7 +40,6 @@ FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "": (show.report, show.plot, show.compare, show.explore, show.export, check.check, sweep.sweep),
     "lstm": (lstm.train, lstm.evaluate, lstm.predict, lstm.curve, lstm.trace, lstm.cells),
     "gan": (gan.train, gan.sample, gan.interpolate, gan.project, gan.evaluate, gan.train_extractor),
-    "data": (data.pack,),
 }
 """Functions of the commands, which have their names, by group."""
 COMMANDS = {
@@ -51,8 +50,13 @@ COMMANDS = {
 """The same by the words of the commands."""
 NOT_IN_FILES = ("config", "parts", "print_config", "debug")
 """Options that a settings file cannot set."""
-OPTIONAL = {("check",): "FILE...", ("explore",): "RUN...", ("lstm", "cells"): "CELL"}
-"""Arguments of commands that may be left out."""
+OPTIONAL = {
+    ("check",): "[FILE...]",
+    ("explore",): "[RUN...]",
+    ("lstm", "cells"): "[CELL]",
+    ("lstm", "predict"): "RUN [DIGITS]",
+}
+"""Arguments of commands of which some may be left out."""
 GROUPS: Mapping[str, tuple[str, str]] = {
     "": (
         "Train, evaluate and plot an LSTM written out gate by gate and a fully connected GAN.",
@@ -87,7 +91,6 @@ GROUPS: Mapping[str, tuple[str, str]] = {
         reviver gan train --help
         """,
     ),
-    "data": ("Prepare data for training.", "reviver data pack photos/ --image-size 64 --out packed"),
 }
 """Help and examples of `reviver` and its groups of commands."""
 
@@ -149,7 +152,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         if words[-1] == "train" and words == tuple(arguments[:2]) and {"--help", "-h"} & set(arguments):
             settings["help_formatter"] = SettingsFormatter(words[0], arguments)
         if words in OPTIONAL:  # which the library calls ARGS
-            settings["usage"] = f"Usage: reviver {' '.join(words)} [OPTIONS] [{OPTIONAL[words]}]"
+            settings["usage"] = f"Usage: reviver {' '.join(words)} [OPTIONS] {OPTIONAL[words]}"
         groups[words[0] if len(words) > 1 else ""].command(
             function,
             name=words[-1],

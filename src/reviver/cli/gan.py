@@ -53,6 +53,7 @@ def train(
 
     from reviver.gan.scores import monitor
     from reviver.progress import announcing
+    from reviver.train.diagnosis import diagnose
     from reviver.train.gan import training
 
     with announcing(options.expect_time("gan", settings)):
@@ -66,7 +67,15 @@ def train(
     if scores[0]:
         lines.append(f"  {monitor.describe_record(scores[0])}")
         lines.append(f"  evaluation took another {folder.record['eval_seconds']:.1f} s")
-    result = {"run": str(folder.path), "seconds": seconds, "last": metrics[0], "scores": scores[0]}
+    problems = [str(finding) for finding in diagnose(folder)]
+    lines += [f"  {problem}" for problem in problems]
+    result = {
+        "run": str(folder.path),
+        "seconds": seconds,
+        "last": metrics[0],
+        "scores": scores[0],
+        "problems": problems,
+    }
     result = common.show(result, *lines, f"  grids and training.gif are in {folder.samples}")
     path = shlex.quote(str(folder.path))
     uses = [f"gan sample {path}", f"gan interpolate {path}", *([f"gan evaluate {path}"] if scores[0] else [])]

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,7 @@ def train(
 
     from reviver.data.build import build_task
     from reviver.progress import announcing
+    from reviver.train.diagnosis import diagnose
     from reviver.train.lstm import training
 
     if preset == "series" and settings.task == "palindrome":
@@ -70,7 +72,9 @@ def train(
     lines = [f"{folder.path}: {lines[0]}", *options.describe_rollbacks(folder), *lines[1:]]
     if settings.task == "custom" and preset == "original":
         lines.append("  these are the settings of the original; --preset series is made for series of measurements")
-    result = common.show({"run": str(folder.path), **result}, *lines)
+    problems = [str(finding) for finding in diagnose(folder)]
+    lines += [f"  {problem}" for problem in problems]
+    result = common.show({"run": str(folder.path), **result, "problems": problems}, *lines)
     path = shlex.quote(str(folder.path))
     uses = {"palindrome": [f"lstm evaluate {path} --length {2 * settings.length}"]}
     if settings.length <= MAX_SUGGESTED_LENGTH:
@@ -192,9 +196,10 @@ def evaluate(
 
 def predict(
     run: options.LSTMRunPath,
-    digits: str,
+    digits: str | None = None,
     /,
     *,
+    stream: Annotated[bool, options.FLAG] = False,
     sequence_column: SequenceColumn = None,
     label_column: LabelColumn = None,
     out: Text | None = None,
@@ -209,16 +214,27 @@ def predict(
     Examples:
       reviver lstm predict runs/lstm "1 2 3 2"
       reviver lstm predict runs/mine new.csv --out predictions.csv
+      reviver lstm predict runs/mine --stream
 
     Args:
-        digits: Digits such as "1 2 3 2", or a .csv, .parquet or .npz file.
+        digits: Digits such as "1 2 3 2", a .csv, .parquet or .npz file, or a folder with x.npy.
+        stream: Read a step a line from stdin, a symbol or the numbers of a row of CSV, and print the prediction after each; an
+            empty line begins another sequence.
         out: CSV file for the predictions of a file; by default predictions.csv.
     """
     from reviver.data.sequences.reader import READERS
     from reviver.train.lstm import evaluation, summary
 
     columns = {"sequence_column": sequence_column, "label_column": label_column}
-    is_file = Path(digits).suffix.lower() in READERS
+    if stream:
+        options.leave_out("--stream reads stdin", digits=digits, out=out, **columns)
+        lstm_data.predict_stream(options.open_lstm(run, checkpoint, common.device, own), sys.stdin, common)
+        return
+    if digits is None:
+        raise ConfigError(
+            'DIGITS must be given, such as "1 2 3 2" or new.csv; or add --stream to read steps from stdin'
+        )
+    is_file = Path(digits).suffix.lower() in READERS or Path(digits[:200], "x.npy").is_file()
     if not is_file:
         options.leave_out("DIGITS is not a file", out=out, **columns)
     check_order(run, digits)
@@ -229,7 +245,9 @@ def predict(
         lstm_data.predict_file(loaded, Path(digits), columns, Path(out), common)
         return
     if loaded.task.data is not None:
-        raise ConfigError(f"DIGITS must be a .csv, .parquet or .npz file for a run on custom data, got {digits!r}")
+        raise ConfigError(
+            f"DIGITS must be a .csv, .parquet, .npz file, or a folder with x.npy for a run on custom data, got {digits!r}"
+        )
     sequence = evaluation.parse_digits(digits, loaded.config)
     prediction = evaluation.predict(loaded.network, loaded.config, sequence)
     lines = [f"next digit after {' '.join(map(str, sequence))}: {prediction.digit}"]
@@ -375,7 +393,7 @@ def cells(
         input_size: Numbers per step, for the number of weights.
         hidden_size: Hidden units, for the number of weights.
     """
-    from reviver.cells.grammar import load_cell
+    from reviver.recurrent.grammar import load_cell
     from reviver.settings.lstm_network import CELLS
 
     sizes = input_size, hidden_size

@@ -1,7 +1,8 @@
-"""`reviver lstm evaluate` and `predict` on files with custom data."""
+"""`reviver lstm evaluate` and `predict` on files with custom data, and on steps that arrive one by one."""
 
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reviver.cli import options
 from reviver.errors import ConfigError, DataError
 from reviver.settings.validation import refuse
-from reviver.text import align, count, one_line, percent
+from reviver.text import align, count, one_line, percent, short_repr
 
 if TYPE_CHECKING:
     from reviver.data.sequences.custom import CustomTask
@@ -27,9 +28,9 @@ def evaluate_file(
     """Score a run on the labeled sequences of a file."""
     from reviver.data.sequences.reader import read_sequences
     from reviver.figures import save_figure
-    from reviver.lstm.scoring import compute_logits
     from reviver.show.lstm_figures import confusion_figure
     from reviver.train.lstm.classification import classification_report
+    from reviver.train.lstm.scoring import compute_logits
 
     task = custom_task(loaded)
     data = task.examples(read_sequences(path, **_columns_of(loaded, columns)))
@@ -51,8 +52,8 @@ def predict_file(
     from reviver.data.sequences.labels import class_indices
     from reviver.data.sequences.reader import read_if_labeled
     from reviver.data.sequences.table import write_predictions
-    from reviver.lstm.scoring import compute_logits
     from reviver.train.lstm.classification import classification_report
+    from reviver.train.lstm.scoring import compute_logits
 
     task = custom_task(loaded)
     if out.suffix.lower() != ".csv":
@@ -78,6 +79,46 @@ def predict_file(
         lines.append(f"  the labels of the file were not used: {problem}")
     scores = {"correct": correct, "accuracy": accuracy, "label_problem": problem}
     common.show({"out": str(out), "sequences": len(table), "counts": counts, **scores}, *lines)
+
+
+def predict_stream(loaded: "LSTMRun", steps: Iterable[str], common: options.Common) -> None:
+    """Print the prediction after each step, a line of stdin; an empty line begins another sequence."""
+    import torch
+
+    from reviver.data.generated import encode_symbols
+
+    task, network = loaded.task, loaded.network
+    symbols, classes, device = task.definition.symbols, task.definition.classes, network.W_out.device
+    stream = network.stream()
+    for number, line in enumerate(steps, 1):
+        words = line.replace(",", " ").split()
+        if not words:
+            stream = network.stream()
+            continue
+        count_needed = 1 if symbols else task.input_size
+        try:
+            values = [int(word) if symbols else float(word) for word in words]
+        except ValueError:
+            values = []
+        if len(values) != count_needed or (symbols and not 0 <= values[0] < len(symbols)):
+            needed = f"a number from 0 to {len(symbols) - 1}" if symbols else count(count_needed, "numbers")
+            raise DataError(f"stdin, line {number}: must be {needed}, a step, got {short_repr(line.strip())}")
+        x = torch.tensor([[values]], device=device)  # [1, 1, I]
+        if symbols:
+            x = encode_symbols(x[0], len(symbols), loaded.config.encoding)
+        elif task.data is not None:
+            x = task.data.standardization.apply(x.cpu(), torch.ones(1, dtype=torch.int64)).to(device)
+        logits = stream(x[0, 0])
+        if classes is None:
+            result: dict[str, Any] = {"value": logits.item()}
+            text = f"{logits.item():.6g}"
+        else:
+            probabilities = logits.softmax(0)
+            best = int(probabilities.argmax())
+            result = {"class": classes[best], "probabilities": probabilities.tolist()}
+            text = f"{classes[best]}  {probabilities[best]:.2%}"
+        common.show({"line": number, **result}, text)
+        sys.stdout.flush()
 
 
 def custom_task(loaded: "LSTMRun") -> "CustomTask":

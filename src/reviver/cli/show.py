@@ -198,15 +198,17 @@ def export(
     run: Annotated[Text, Parameter(name="RUN", help="Run folder of a trained LSTM or GAN.")],
     /,
     *,
-    format_: Annotated[Literal["onnx", "hub"], Parameter(name="--format")],
+    format_: Annotated[Literal["onnx", "hub", "c", "js"], Parameter(name="--format")],
     out: Text | None = None,
+    step: Annotated[bool, FLAG] = False,
+    weights: Literal["float", "fp16", "int8"] | None = None,
     opset: int | None = None,
     license_: Annotated[Text | None, Parameter(name="--license")] = None,
     checkpoint: options.Checkpoint = None,
     own: options.OwnOptions = options.NONE_GIVEN,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
-    """Export a trained network as an ONNX file or as a folder for the Hugging Face Hub.
+    """Export a trained network as an ONNX file, as C or JavaScript, or as a folder for the Hugging Face Hub.
 
     onnx: a file that runs without Python and torch, such as in ONNX Runtime.
       LSTM: x [batch, time, channels], lengths [batch] if they differ
@@ -214,6 +216,11 @@ def export(
       GAN:  z [batch, Z], of a conditional one also classes [batch]
             -> images [batch, C, H, W] in [-1, 1]
       Metadata name the classes, the standardization and the run.
+      --step: one step of an LSTM, with its state as inputs and outputs
+
+    c: a header of C99 and C++ that runs an LSTM step by step, on a
+      microcontroller as well: no malloc, no library.
+    js: the same as a module for a web page or Node.js.
 
     hub: a folder with config.json, model.safetensors and a model card
       (README.md) with results, data and limits. from_pretrained of
@@ -222,23 +229,33 @@ def export(
     Examples:
       reviver export runs/lstm --format onnx --out lstm.onnx
       reviver export runs/gan --format onnx --out generator.onnx --opset 18
+      reviver export runs/lstm --format c --out net.h --weights int8
+      reviver export runs/lstm --format js --out net.mjs
       reviver export runs/lstm --format hub --out recall --checkpoint best
       reviver export runs/mine --format hub --out mine --license cc-by-4.0
 
     Args:
-        format_: Format: onnx, a file; or hub, a folder.
-        out: File or new folder to write; by default model.onnx, which is replaced if it exists, or model/.
+        format_: Format: onnx, c or js, a file; or hub, a folder.
+        out: File or new folder to write; by default model.onnx, net.h or net.mjs, which is replaced if it exists, or model/.
+        step: Export one step with its state, as ONNX; C and JavaScript always are.
+        weights: Format of the weights in C: float, or fp16 or int8 in a half or a quarter of the bytes; by default float.
         opset: Version of the ONNX operators; by default the smallest that has all of them, 13.
         license_: License in the model card, such as mit; by default that of the data: cc-by-sa-3.0 for MNIST, mit for
             generated sequences, unknown for your own data.
     """
-    unused = {"license": license_} if format_ == "onnx" else {"opset": opset}
+    unused: dict[str, Any] = {
+        "license": license_ if format_ != "hub" else None,
+        "weights": weights if format_ != "c" else None,
+    }
+    unused |= {"opset": opset, "step": step or None} if format_ != "onnx" else {}
     options.leave_out(f"the format {format_} has none", **unused)
 
     from reviver.run import open_run
-    from reviver.show.export import to_hub, to_onnx
+    from reviver.show.export import to_code, to_hub, to_onnx
 
-    path = Path(out or {"onnx": "model.onnx", "hub": "model"}[format_])
+    path = Path(out or {"onnx": "model.onnx", "hub": "model", "c": "net.h", "js": "net.mjs"}[format_])
+    if format_ in ("c", "js") and path.suffix not in (endings := {"c": (".h", ".c"), "js": (".mjs", ".js")}[format_]):
+        refuse("out", f"must end with {' or '.join(endings)} for the format {format_}, got {path.name}")
     device = "cpu" if common.device == "auto" else common.device
     loaded = open_run(run, checkpoint=checkpoint, device=device, parts=own.load())
     result: dict[str, Any] = {"run": run, "checkpoint": loaded.checkpoint, "step": loaded.step}
@@ -247,7 +264,12 @@ def export(
         files = [str(file) for file in to_hub(loaded, path, license_id=license_)]
         common.show({**result, "files": files}, *files)
         return
-    graph = to_onnx(loaded, path, opset=opset)
+    if format_ in ("c", "js"):
+        to_code(loaded, path, weights)
+        size = path.stat().st_size
+        common.show({**result, "weights": weights or "float", "bytes": size}, f"{path}: {size} bytes")
+        return
+    graph = to_onnx(loaded, path, opset=opset, step=step)
     result |= {"opset": graph.opset, "bytes": path.stat().st_size}
     lines = [f"{path}: {path.stat().st_size} bytes, opset {graph.opset}"]
     for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):

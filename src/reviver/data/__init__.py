@@ -1,1 +1,1 @@
-"""What the networks learn from: tasks, sequences, images, and packed arrays."""
+"""What the networks learn from: tasks, sequences and images."""

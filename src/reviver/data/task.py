@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.packed import equal_blocks
 from reviver.data.sequences.standardization import Standardization
 from reviver.rng import BatchRows
 from reviver.settings.fields import Count
@@ -68,11 +67,6 @@ class Sequences:
         return self._map(rows.take)
 
     @property
-    def block_edges(self) -> Tensor:
-        """First sequence of each block of neighbors, and N, for the order `blocks`; see `reviver.data.packed`."""
-        return equal_blocks(len(self), self._first[:1].numel() * self._first.element_size())
-
-    @property
     def _first(self) -> Tensor:
         first: Tensor = next(iter(vars(self).values()))
         return first
@@ -87,7 +81,7 @@ class DataRecord(Record):
 
     name: str
     sha256: str
-    """SHA-256 of the file, or of the digests of the files of a packed folder."""
+    """SHA-256 of the file, or of the digests of the files of a folder."""
     num_sequences: Count
     max_length: Count
     """T, number of steps of the longest sequence."""

@@ -39,7 +39,7 @@ FASHION = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt"
 KANA = ("o (お)", "ki (き)", "su (す)", "tsu (つ)", "na (な)", "ha (は)", "ma (ま)", "ya (や)", "re (れ)", "wo (を)")
 CLASS_NAMES = {
     "mnist": DIGITS,
-    "mnist-10k": DIGITS,
+    "mnist-30k": DIGITS,
     "fashion-mnist": FASHION,
     "kmnist": KANA,
     "emnist-digits": DIGITS,
@@ -84,10 +84,7 @@ def load_real_images(run: OpenedRun) -> RealImages:
 
 def class_names(source: str, num_classes: int) -> tuple[str, ...]:
     """Return the names of K classes: those of a data set, the folders of an image folder, or else their numbers."""
-    try:
-        names = CLASS_NAMES.get(source) or tuple(class_folders(Path(source)))
-    except DataError:  # a damaged packed folder
-        names = ()
+    names = CLASS_NAMES.get(source) or tuple(class_folders(Path(source)))
     return names if len(names) == num_classes else tuple(map(str, range(num_classes)))
 
 

@@ -15,7 +15,7 @@ from reviver.explorer.blocks import Blocks, Encoded, encode_weights, rounding_of
 from reviver.explorer.facts import can_run, lstm_facts, to_columns
 from reviver.explorer.lstm_examples import ExampleInputs, channel_names, collect_examples
 from reviver.explorer.manifest import LstmContent, LstmStage, RecordedLstm, RunName
-from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
 from reviver.rng import make_rng
 from reviver.settings.tasks import TargetKind
 from reviver.train.lstm.snapshots import read_snapshots

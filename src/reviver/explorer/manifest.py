@@ -18,7 +18,7 @@ from reviver.train.description import Item
 SCHEMA = 1
 
 Activation = Literal["leaky-relu", "relu", "tanh", "none"]
-Dtype = Literal["f16", "f32", "u8"]
+Dtype = Literal["f16", "f32", "u2", "u8"]
 """Format of the numbers of a tensor, see `TensorSpec`."""
 Columns = Mapping[str, Sequence[float | None]]
 """Columns of numbers by name, of equal length: the records of a run."""
@@ -50,6 +50,7 @@ class TensorSpec(ManifestPart):
 
     - `f16`: n half-precision numbers, first their n low bytes, then their n high bytes; the value is number × `scale`.
     - `f32`: n little-endian single-precision numbers.
+    - `u2`: images [N, 1, H, W] of four gray levels, a byte for each 2 × 2 of their pixels, two bits each, the lowest first.
     - `u8`: n bytes; for images the value is byte / 127.5 - 1.
     """
 

@@ -9,9 +9,9 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reviver.data.images.named import MNIST_10K, read_small_mnist
+from reviver.data.images.named import MNIST_30K, read_small_mnist
 from reviver.errors import ConfigError, RunFolderError
-from reviver.explorer.blocks import Blocks, encode_u8
+from reviver.explorer.blocks import Blocks, encode_u2
 from reviver.explorer.facts import can_run, data_license
 from reviver.explorer.gan import collect_gan, embed_classifier
 from reviver.explorer.lstm import collect_lstm
@@ -135,14 +135,14 @@ def build_page(
 def _training_images(blocks: Blocks, classifier: ClassifierSpec | None) -> TrainingImages:
     """Return the images on which the page trains a GAN, and add them to `blocks`; also a classifier unless there is one."""
     images = read_small_mnist().images[:, None]
-    data = blocks.add_tensors("training-images", {"images": encode_u8(images)})
+    data = blocks.add_tensors("training-images", {"images": encode_u2(images)})
     if classifier is None:
         names = [str(digit) for digit in range(10)]
         classifier, _ = embed_classifier(
             DigitClassifier.pinned(), names, blocks, "training-classifier", CLASSIFIER_BITS
         )
-    license_ = data_license(MNIST_10K, MNIST_10K)
-    return TrainingImages(data=data, source=MNIST_10K, license=license_, classifier=classifier)
+    license_ = data_license(MNIST_30K, MNIST_30K)
+    return TrainingImages(data=data, source=MNIST_30K, license=license_, classifier=classifier)
 
 
 def render_page(manifest: Manifest, blocks: Blocks) -> str:

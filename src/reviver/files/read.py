@@ -40,6 +40,15 @@ def open_arrays(path: Path, remedy: str = DATA_REMEDY) -> "Iterator[Mapping[str,
         yield archive
 
 
+def map_array(path: Path) -> "NDArray[Any]":
+    """Return the array of an .npy file, of which a part is read when it is used; a damaged one is a `DataError`."""
+    import numpy as np
+
+    with reading(path):
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file."""
     return parse_json(path.read_bytes())

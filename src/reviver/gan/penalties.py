@@ -14,15 +14,23 @@ Shapes: N images, C channels, H height, W width. A `logits` function maps images
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from reviver.gan.networks import Discriminator
 from reviver.rng import Rng, rand
-from reviver.settings.gan import GANConfig
 
 Logits = Callable[[Tensor], Tensor]
+
+
+class Penalties(NamedTuple):
+    """Weights of the penalties, and the updates k from one that adds them to the next."""
+
+    r1: float = 0.0
+    gradient_penalty: float = 0.0
+    interval: int = 1
 
 
 def grad_norm_sq(logits: Logits, images: Tensor) -> Tensor:
@@ -45,26 +53,26 @@ def gradient_penalty(logits: Logits, real: Tensor, fake: Tensor, alpha: Tensor) 
 
 
 def discriminator_penalty(
-    config: GANConfig | None,
+    weights: Penalties | None,
     discriminator: Discriminator,
     real: Tensor,
     fake: Tensor,
     labels: Tensor | None = None,
     rng: Rng = None,
 ) -> Tensor:
-    """Return the sum of the penalties of `config`, times its `penalty_interval`; a scalar, 0 without `config`.
+    """Return the sum of the penalties, times their `interval`; a scalar, 0 without `weights`.
 
     `real` and `fake` are images [N, C, H, W], without a graph, `labels` and `rng` those of `gan_step`. An interpolated
     image has the class of the real one.
     """
     penalty = real.new_zeros(())
-    if config is None:
+    if weights is None:
         return penalty
     real_labels = None if labels is None else labels.chunk(2)[0]
     logits = partial(discriminator.logits, labels=real_labels, rng=rng)
-    if config.r1 > 0:
-        penalty = penalty + r1_penalty(logits, real, config.r1)
-    if config.gradient_penalty > 0:
+    if weights.r1 > 0:
+        penalty = penalty + r1_penalty(logits, real, weights.r1)
+    if weights.gradient_penalty > 0:
         alpha = rand((len(real), 1, 1, 1), rng, device=real.device)  # α ~ U[0, 1]
-        penalty = penalty + config.gradient_penalty * gradient_penalty(logits, real, fake.to(real.dtype), alpha)
-    return config.penalty_interval * penalty
+        penalty = penalty + weights.gradient_penalty * gradient_penalty(logits, real, fake.to(real.dtype), alpha)
+    return weights.interval * penalty

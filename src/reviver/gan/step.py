@@ -16,18 +16,17 @@ Shapes: N images, C channels, H height, W width, Z latent size, K classes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from reviver.gan.losses import LOSSES, Losses, choose_losses
+from reviver.gan.losses import LOSSES, Losses
 from reviver.gan.networks import Discriminator, Generator
-from reviver.gan.penalties import discriminator_penalty
+from reviver.gan.penalties import Penalties, discriminator_penalty
 from reviver.rng import Rng, rand
 from reviver.settings.fields import Precision
-from reviver.settings.gan import GANConfig
 
 SIDE = 28
 """Longer side of an image, in pixels, for each pixel of a shift. In smaller images a pixel would cut off strokes at the edge."""
@@ -38,30 +37,13 @@ class StepOptions:
     """What a step minimizes, and how. The defaults are the original's."""
 
     loss: Losses = LOSSES["non-saturating"]
-    penalty: GANConfig | None = None
-    """Settings of the penalties that are added to the discriminator's loss, see penalties.py; None: none in this step."""
+    penalty: Penalties | None = None
+    """Weights of the penalties that are added to the discriminator's loss, see penalties.py; None: none in this step."""
     update_generator: bool = True
     """Update both networks, or the discriminator only."""
     shift_probability: float = 0.0
     precision: Precision = "fp32"
     """bf16: bfloat16 matmuls with float32 weights, by autocast."""
-
-    @classmethod
-    def from_config(cls, config: GANConfig, step: int, loss: Losses | None = None) -> Self:
-        """Return the options of the step after `step` steps of a run; `loss` is that of the settings by default.
-
-        The generator is updated in every step number k, 2k, 3k ..., with k = `discriminator_steps`. Penalties are added
-        in the first step and then every `penalty_interval` steps.
-        """
-        has_penalty = config.r1 > 0 or config.gradient_penalty > 0
-        is_penalty_due = has_penalty and step % config.penalty_interval == 0
-        return cls(
-            loss=loss or choose_losses(config.loss, config.label_smoothing),
-            penalty=config if is_penalty_due else None,
-            update_generator=(step + 1) % config.discriminator_steps == 0,
-            shift_probability=config.shift_probability,
-            precision=config.precision,
-        )
 
 
 DEFAULTS = StepOptions()

@@ -40,8 +40,6 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Precision = Literal["fp32", "bf16"]
 """Operands of matrix multiplications: the network's dtype, usually float32, or rounded to bfloat16."""
-DataOrder = Literal["full", "blocks"]
-"""Order of an epoch: a permutation of all examples, or of blocks of neighbors and then within a window of blocks."""
 OnNaN = Literal["stop", "rollback"]
 
 

@@ -13,7 +13,6 @@ from reviver.settings.fields import (
     REGULARIZATION,
     Count,
     CountOrZero,
-    DataOrder,
     NonNegative,
     OnNaN,
     Positive,
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     LossName = str
 else:
     LossName = Annotated[Literal[LOSSES] | str, name_or_reference(*LOSSES)]
+DIGITS = ("mnist", "mnist-30k")
+"""Data of which the digit classifier is the feature extractor."""
 EVAL_EVERY = 5
 """Epochs between evaluations by default, where there is a feature extractor."""
 MAX_IMAGE_SIZE = 1024
@@ -43,12 +44,11 @@ class GANConfig:
     """Settings of a GAN training run. The defaults are the preset original; the command line starts from best."""
 
     data: Annotated[Text, DATA] = "mnist"
-    """Training images: `mnist` and its first part `mnist-10k` (built in), `fashion-mnist`, `kmnist`, `emnist-balanced`, `emnist-digits` or
-    `emnist-letters`, or the path of an IDX folder, an image folder, an .npz, an .npy or a packed folder."""
+    """Training images: `mnist`, `mnist-30k` (its first half in four gray levels; both built in), `fashion-mnist`, `kmnist`,
+    `emnist-balanced`, `emnist-digits` or `emnist-letters`, or the path of an IDX folder, an image folder, an .npz, an .npy or a
+    folder with x.npy."""
     image_size: Annotated[int, Field(ge=4, le=MAX_IMAGE_SIZE), DATA] = 28
     """Height and width of the images; others are resized."""
-    order: Annotated[DataOrder, DATA] = "full"
-    """Order of the images in an epoch: a full permutation, or blocks, which reads packed data nearly in sequence."""
     latent_size: Annotated[Count, MODEL] = 100
     """Dimensions Z of the latent vector z ~ N(0, I)."""
     conditional: Annotated[bool, MODEL] = False
@@ -139,7 +139,7 @@ class GANConfig:
         """Epochs between evaluations; 0: none."""
         if self.eval_every is not None:
             return self.eval_every
-        is_known = self.extractor is not None or (self.data == "mnist" and self.image_size == 28)
+        is_known = self.extractor is not None or (self.data in DIGITS and self.image_size == 28)
         return EVAL_EVERY if is_known else 0
 
     def learning_rate_at(self, progress: float) -> float:

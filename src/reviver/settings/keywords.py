@@ -1,24 +1,9 @@
-"""The settings as keyword arguments, so that editors and type checkers know them."""
+"""The settings as keyword arguments, for editors and type checkers. Written by python -m tools.settings_page."""
 
 from typing import Literal, TypedDict
 
 
-class RunKeywords(TypedDict, total=False):
-    """Settings that both networks have."""
-
-    order: Literal["full", "blocks"]
-    precision: Literal["fp32", "bf16"]
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    checkpoint_every: int
-    keep_checkpoints: int
-    on_nan: Literal["stop", "rollback"]
-    max_rollbacks: int
-    seed: int
-
-
-class LSTMKeywords(RunKeywords, total=False):
+class LSTMKeywords(TypedDict, total=False):
     """Settings of `reviver.train_lstm`; those of `LSTMConfig`."""
 
     data: str | None
@@ -48,21 +33,33 @@ class LSTMKeywords(RunKeywords, total=False):
     hidden_dropout: float
     hidden_dropout_kind: Literal["step", "variational", "zoneout"]
     dropout: float
+    precision: Literal["fp32", "bf16"]
+    epochs: int
     patience: int | None
+    batch_size: int
     optimizer: Literal["rmsprop", "adam"]
+    learning_rate: float
     lr_schedule: Literal["constant", "cosine"]
     max_norm: float
     weight_decay: float
     activation_checkpoint_steps: int | None
+    checkpoint_every: int
+    keep_checkpoints: int
+    on_nan: Literal["stop", "rollback"]
+    max_rollbacks: int
+    seed: int
 
 
-class GANKeywords(RunKeywords, total=False):
+class GANKeywords(TypedDict, total=False):
     """Settings of `reviver.train_gan`; those of `GANConfig`."""
 
     data: str
     image_size: int
     latent_size: int
     conditional: bool
+    epochs: int
+    batch_size: int
+    learning_rate: float
     beta1: float
     discriminator_steps: int
     lr_schedule: Literal["constant", "linear", "cosine"]
@@ -76,6 +73,7 @@ class GANKeywords(RunKeywords, total=False):
     shift_probability: float
     ema: float
     ema_rampup: float
+    precision: Literal["fp32", "bf16"]
     batch_norm_eps: float
     batch_norm_samples: int
     sample_every: int
@@ -83,3 +81,8 @@ class GANKeywords(RunKeywords, total=False):
     eval_samples: int
     extractor: str | None
     log_every: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    on_nan: Literal["stop", "rollback"]
+    max_rollbacks: int
+    seed: int

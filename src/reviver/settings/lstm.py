@@ -14,7 +14,6 @@ from reviver.settings.fields import (
     REGULARIZATION,
     Count,
     CountOrZero,
-    DataOrder,
     NonNegative,
     OnNaN,
     Positive,
@@ -58,13 +57,11 @@ class LSTMConfig:
     task: Annotated[TaskName, DATA] = "palindrome"
     """Task: predict the last digit of a palindrome from all digits before it, or another task of memory."""
     data: Annotated[Text | None, DATA] = None
-    """Custom data, labeled sequences: a .csv or .parquet file with a row per sequence, an .npz with x and y, or a packed folder."""
+    """Custom data, labeled sequences: a .csv or .parquet with a row per sequence, an .npz, or a folder with x.npy and y.npy."""
     sequence_column: Annotated[Text, DATA] = "sequence"
     """Column of `data` with the sequences: numbers separated by spaces or commas, or lists (Parquet)."""
     label_column: Annotated[Text, DATA] = "label"
     """Column of `data` with the classes: text or integers."""
-    order: Annotated[DataOrder, DATA] = "full"
-    """Order of the training sequences in an epoch: a full permutation, or blocks, which reads packed data nearly in sequence."""
     length: Annotated[int, Field(ge=2, le=10_000_000), DATA] = 5
     """Sequence length T. Palindrome: the network reads the first T - 1 digits. Copy: steps to remember, of T + 20 in total.
     Otherwise the number of steps: 28 rows for row-mnist, 784 pixels for pixel-mnist (or 392, 196, 98 or 49 of downsampled

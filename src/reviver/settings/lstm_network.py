@@ -87,7 +87,7 @@ class LSTMOptions:
 
     precision: Precision = "fp32"
     """Operands of matrix multiplications: `fp32` uses the dtype of the parameters, `bf16` rounds to bfloat16, which is
-    faster on CPUs with bfloat16 instructions (see `reviver.lstm.precision`)."""
+    faster on CPUs with bfloat16 instructions (see `reviver.recurrent.lstm.LSTM`)."""
 
     single_bias: bool = False
     """Have one bias per gate, as the equations do: `bias_hh` stays 0 and is a buffer, not a parameter."""

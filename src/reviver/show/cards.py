@@ -18,7 +18,7 @@ from reviver.files.pretrained import (
     usage_of,
 )
 from reviver.gan.scores.scores import SCORE_LABELS
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.recurrent.classifier import LSTMClassifier
 from reviver.runs.records import ImageData
 from reviver.settings.lstm_network import cell_label
 from reviver.train.description import LICENSES, changed_settings, command_of, gan_scores, run_items, run_name

@@ -9,8 +9,6 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from reviver.cells.classifier import RNNClassifier
-from reviver.cells.onnx import scan_layers
 from reviver.data.build import SequenceData
 from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer.facts import can_run
@@ -20,13 +18,15 @@ from reviver.files.onnx_graph import Graph, Port
 from reviver.files.pretrained import CARD, CONFIG, WEIGHTS, save
 from reviver.gan.custom_networks import CustomGenerator
 from reviver.gan.networks import Generator
-from reviver.lstm import onnx as lstm_onnx
-from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.custom_cells import CellClassifier
+from reviver.recurrent.classifier import RecurrentClassifier
+from reviver.recurrent.custom_cells import CellClassifier
+from reviver.recurrent.emit import WeightFormat, to_c, to_js
+from reviver.recurrent.onnx import INPUT, build_graph, step_graph
 from reviver.runs.records import ImageData
 from reviver.settings.validation import check, refuse
 from reviver.show.cards import card_of
 from reviver.train.description import source_of
+from reviver.train.lstm.summary import scores_of
 from reviver.train.opened import OpenedRun
 
 LicenseId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,49}$")]
@@ -49,12 +49,12 @@ def network_of(model: OpenedRun | Network) -> Network:
     return model
 
 
-def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None = None) -> Graph:
+def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None = None, step: bool = False) -> Graph:
     """Write a trained network as an ONNX file, and return its graph; an existing file is replaced.
 
-    A classifier becomes a graph from raw numbers to probabilities, see `reviver.lstm.onnx.build_graph`, a generator one from
-    noise to images, see `generator_graph`. Metadata are the classes, the standardization and the source run. `opset` is the
-    version of the operators; by default the smallest that has all of them.
+    A classifier becomes a graph from raw numbers to probabilities, see `reviver.recurrent.onnx.build_graph`, or of one `step`, see
+    `reviver.recurrent.onnx.step_graph`; a generator one from noise to images, see `generator_graph`. Metadata are the classes, the
+    standardization and the source run. `opset` is the version of the operators; by default the smallest that has all of them.
 
     Raises:
         ConfigError: if `model` is something else, `onnx` is not installed, the opset is too small or too large, or no graph
@@ -63,7 +63,6 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
     """
     run = model if isinstance(model, OpenedRun) else None
     network = network_of(model)
-    layers = scan_layers if isinstance(network, RNNClassifier) else None
     path = Path(path)
     check_writable(path)
     metadata: dict[str, str] = {}
@@ -73,7 +72,7 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
     elif run is not None:
         data = SequenceData.of_task(run.config, run.task)
         options = {"target": data.target, "standardization": data.standardization}
-        options["description"] = f"{lstm_onnx.INPUT}: {run.task.input_text}"
+        options["description"] = f"{INPUT}: {run.task.input_text}"
         metadata = {"task": data.task, "target": data.target, "encoding": data.encoding, "length": str(data.length)}
         if data.classes is not None:
             metadata["classes"] = json.dumps(data.classes, ensure_ascii=False)
@@ -87,13 +86,51 @@ def to_onnx(model: OpenedRun | Network, path: str | Path, *, opset: int | None =
         metadata |= {"run": name, "seed": str(source.seed), "step": str(source.step), "started": source.started or ""}
         metadata |= {"versions": json.dumps(source.versions), "settings": json.dumps(source.settings)}
     if isinstance(network, Generator):
+        if step:
+            refuse("step", "must be left out for a GAN, which reads no sequence")
         kind, graph = "Generator of images", generator_graph(network, opset)
+    elif step:
+        options["description"] = f"A step: {run.task.input_text}" if run is not None else "A step"
+        kind, graph = "Step of a classifier of sequences", step_graph(network, opset, **options)
     else:
-        kind, graph = "Classifier of sequences", lstm_onnx.build_graph(network, opset, layers, **options)
+        kind, graph = "Classifier of sequences", build_graph(network, opset, **options)
     content = graph.model(name, f"{kind}, exported by Reviver", metadata).SerializeToString(deterministic=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return graph
+
+
+def to_code(model: OpenedRun | Network, path: str | Path, weights: WeightFormat | None = None) -> str:
+    """Write a trained classifier as C, or as JavaScript if the name ends with `.js` or `.mjs`; return the code.
+
+    The name of the file is the prefix of what the C code declares; see `reviver.to_c` for the rest, and for `weights` of C.
+
+    Raises:
+        ConfigError: see `reviver.to_c`, or if `model` is no classifier.
+        RunFolderError: if the file cannot be written.
+    """
+    path, network, about = Path(path), network_of(model), dict[str, Any]()
+    if isinstance(network, Generator):
+        refuse("format", "must be onnx or hub for a GAN, which reads no sequence")
+    if isinstance(model, OpenedRun):
+        data, source = SequenceData.of_task(model.config, model.task), source_of(model)
+        scores = [
+            f"{item.name} {item.value}" for item in scores_of(model, data).items if "train" not in item.name.lower()
+        ]
+        versions = " ".join(["Reviver", source.versions.get("reviver", "")]).strip()
+        about = {"classes": data.classes, "standardization": data.standardization}
+        about["comment"] = (
+            f"{source.name}: a network trained to {model.task.definition.goal}, exported by {versions}.\n"
+            f"Reads {model.task.input_text}.\nSeed {source.seed}, update {source.step}; {', '.join(scores) or 'not validated yet'}."
+        )
+    check_writable(path)
+    if path.suffix in (".js", ".mjs"):
+        code = to_js(network, name=path.stem, **about)
+    else:
+        code = to_c(network, weights=weights or "float", name=path.stem, **about)
+    with atomic_write(path) as temporary:
+        temporary.write_text(code, encoding="utf-8")
+    return code
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 Shapes: T time, I input size, H hidden size, L layers, D directions (1 or 2), C classes.
 """
 
-from itertools import chain
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -11,12 +10,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.cells.classifier import RNNClassifier
 from reviver.errors import ConfigError
-from reviver.lstm.cell import LSTMGates, LSTMState
-from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.custom_cells import States
-from reviver.lstm.equations import unroll
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier, RNNClassifier
+from reviver.recurrent.custom_cells import States
+from reviver.recurrent.reference import unroll
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.validation import check, refuse
 from reviver.train.lstm.evaluation import encode_input
@@ -68,31 +65,30 @@ def trace_lstm(network: LSTMClassifier, x: Tensor, target: int) -> Trace:
         )
     lstm = network.lstm
     h, c = (x.new_zeros(1, size, requires_grad=True) for size in (lstm.output_size, lstm.hidden_size))
-    start = LSTMState(h, c)  # [1, P], [1, H]; these require a gradient, so all states have one
+    start = (h, c)  # [1, H] each; these require a gradient, so all states have one
     inputs = x.transpose(0, 1)  # [T, 1, I]
-    cells: list[list[tuple[LSTMGates, LSTMState]]] = []  # in the order of x
+    cells: list[dict[str, list[Tensor]]] = []  # of each layer and direction, in the order of x
+    cell = lstm.cell
     with torch.enable_grad():
         for layer in range(lstm.num_layers):
             outputs, final_h = [], []
             for reverse in (False, True)[: lstm.num_directions]:
-                steps: list[tuple[LSTMGates, LSTMState]] = []
-                w, options = lstm.stacked_weights(layer, reverse), lstm.options
-                output, end = unroll(w, inputs, start, None, reverse=reverse, options=options, seed=None, trace=steps)
-                cells.append(steps[::-1] if reverse else steps)
+                steps = {name: list[Tensor]() for name in cell.quantities}
+                weights = lstm.gate_weights(layer, reverse).by_name()
+                held = tuple(weights), [*weights.values()]
+                output, (last_h, _) = unroll(cell, *held, inputs, start, None, lstm.options, None, reverse, steps)
+                cells.append({name: found[::-1] if reverse else found for name, found in steps.items()})
                 outputs.append(output)
-                final_h.append(end.h)
+                final_h.append(last_h)
             inputs = torch.cat(outputs, dim=-1)  # [T, 1, D·H]
         logits = network.output(torch.cat(final_h, dim=-1))  # [1, C]
         loss = functional.cross_entropy(logits, torch.tensor([target], device=x.device))
-        states = [state for _, state in chain.from_iterable(cells)]
-        found = torch.autograd.grad(loss, [state.h for state in states] + [state.c for state in states])
+        found = torch.autograd.grad(loss, [state for name in "hc" for steps in cells for state in steps[name]])
     # In float32 the square of a gradient below 1e-23 would underflow to 0.
     norms = torch.cat([gradient.cpu().double().norm(dim=-1) for gradient in found])  # [2·D·L·T]
     gradients = [dict(zip("hc", each, strict=True)) for each in norms.view(2, len(cells), -1).unbind(1)]  # [T] each
-    layers = []
-    for cell in cells:
-        named = [gates._asdict() | state._asdict() for gates, state in cell]
-        layers.append({name: torch.cat([step[name] for step in named]).detach() for name in named[0]})
+    order = "ifgohc"  # of the panels of a figure
+    layers = [{name: torch.cat(steps[name]).detach() for name in order} for steps in cells]
     rows = [
         {"layer": index // lstm.num_directions + 1, "direction": DIRECTIONS[index % lstm.num_directions]}
         | {f"gradient_{name}": values.tolist() for name, values in each.items()}

@@ -24,13 +24,13 @@ from reviver.data.sequences.examples import Examples
 from reviver.data.sequences.labels import stratified_split
 from reviver.data.sequences.standardization import Standardization
 from reviver.launch import choose_device
-from reviver.lstm.scoring import compute_logits
 from reviver.rng import seeding_default_rngs
 from reviver.settings.fields import select
 from reviver.settings.lstm_network import LSTMClassifierSpec, auto_patch_size
 from reviver.settings.validation import check
 from reviver.sklearn.fitting import PLAIN, Parameters, Subset, parameter_class, train_network
 from reviver.sklearn.inputs import read_sequences
+from reviver.train.lstm.scoring import compute_logits
 
 
 @parameter_class

@@ -33,7 +33,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     Args:
         cell: a built-in cell such as "gru", a text with its equations, or its file; or a class with the contract of torch's
-            cells, see `reviver.lstm.custom_cells`, which reads in one direction and without patches, and has the pooling
+            cells, see `reviver.recurrent.custom_cells`, which reads in one direction and without patches, and has the pooling
             "last": where these three parameters have their defaults, they become that.
         hidden_size: hidden units H per layer and direction.
         num_layers: stacked layers.

@@ -13,12 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reviver.cells.grammar import load_cell
 from reviver.data.sequences.examples import Examples
 from reviver.data.task import mean_loss
 from reviver.launch import choose_device
-from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.scoring import Score, compute_logits
+from reviver.recurrent.classifier import RecurrentClassifier
+from reviver.recurrent.grammar import load_cell
 from reviver.rng import make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.settings.fields import Count, CountOrZero, Positive, Probability, lr_scale
@@ -26,6 +25,7 @@ from reviver.settings.lstm_network import DropoutKind, PatchSize, Pooling
 from reviver.settings.parts import CustomClass
 from reviver.settings.validation import refuse
 from reviver.train.lstm.curriculum import stopped_early
+from reviver.train.lstm.scoring import Score, compute_logits
 from reviver.train.lstm.training import keep_best, new_network, set_learning_rate, train_step
 
 Class = TypeVar("Class")

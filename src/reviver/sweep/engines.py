@@ -11,12 +11,13 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -121,14 +122,14 @@ class RayEngine:
             remedy = "give HOST:PORT of its head node, or auto where ray start --head was called"
             problem = f"address {address!r} has no Ray cluster ({one_line(error)})"
             raise ConfigError(f"{problem}; {remedy}", "address") from error
-        with suppress(AttributeError):  # no setting turns off what Ray prints to stdout about every worker that dies
-            ray._private.worker._worker_logs_enabled = False
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
         self.slots = jobs or sum(count // threads for count in cpus)
         if threads > max(cpus):  # Ray would wait for such a machine forever
             ray.shutdown()
             place = "this machine" if address is None else f"a machine of the cluster at {address}"
             refuse("threads", f"must be at most {max(cpus)}, the CPUs of {place}, got {threads}")
+        self._output = redirect_stdout(sys.stderr)  # Ray prints there that a worker has died
+        self._output.__enter__()
         self._task = ray.remote(num_cpus=threads, max_retries=0)(_call_in)  # the driver counts the attempts
 
     def submit(self, call: TrialCall) -> Future[Ended]:
@@ -141,6 +142,7 @@ class RayEngine:
             self._ray.cancel(future.object_ref)  # SIGINT in the main thread of its worker
         wait(running)
         self._ray.shutdown()
+        self._output.__exit__(None, None, None)
 
 
 def _call_in(directory: Path, call: TrialCall) -> Ended:

@@ -69,7 +69,7 @@ _FASHION = "https://github.com/zalandoresearch/fashion-mnist/blob/master/LICENSE
 _MNIST = License("CC BY-SA 3.0", "cc-by-sa-3.0", f"{_CC}/3.0/", "Yann LeCun and Corinna Cortes", "ylecun/mnist")
 LICENSES: Mapping[str, License] = {
     "mnist": _MNIST,
-    "mnist-10k": _MNIST,
+    "mnist-30k": _MNIST,
     "fashion-mnist": License("MIT", "mit", _FASHION, "Zalando Research", "zalando-datasets/fashion_mnist"),
     "kmnist": License(
         "CC BY-SA 4.0", "cc-by-sa-4.0", f"{_CC}/4.0/", "the ROIS-DS Center for Open Data in the Humanities"

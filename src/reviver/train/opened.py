@@ -16,11 +16,11 @@ from reviver.files.file_errors import damaged_run_file
 from reviver.gan.centering import fold
 from reviver.gan.networks import Discriminator, Generator
 from reviver.launch import choose_device
-from reviver.lstm.classifier import RecurrentClassifier
+from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks
 from reviver.runs.folder import RunFolder
 from reviver.runs.records import validate
-from reviver.settings.gan import GANConfig
+from reviver.settings.gan import DIGITS, GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import BUILT_IN, Parts, is_custom
 from reviver.settings.validation import check
@@ -155,7 +155,7 @@ class OpenedRun:
     @property
     def is_digits(self) -> bool:
         """Whether the digit classifier can classify the images of a GAN."""
-        return self.config.data == "mnist" and self.image_shape == (1, 28, 28)
+        return self.config.data in DIGITS and self.image_shape == (1, 28, 28)
 
     def to(self, device: str) -> Self:
         """Return the run with its networks on `device`."""

@@ -10,8 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from reviver.gan.scores import metrics
 
@@ -31,6 +29,8 @@ def identity_extractor(features: int) -> nn.Module:
 
 @pytest.mark.parametrize(("n", "m", "features"), [(300, 200, 12), (30, 25, 40)])
 def test_frechet_distance_equals_torchmetrics_and_is_zero_to_itself(n: int, m: int, features: int) -> None:
+    from torchmetrics.image.fid import FrechetInceptionDistance  # a second to import, for one process
+
     x, y = random_features(n, features, 1), random_features(m, features, 2, spread=1.3)
     result = metrics.frechet_distance(metrics.moments(x), metrics.moments(y))
     metric = FrechetInceptionDistance(feature=identity_extractor(features), normalize=True).set_dtype(torch.float64)
@@ -44,6 +44,8 @@ def test_frechet_distance_equals_torchmetrics_and_is_zero_to_itself(n: int, m: i
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save")
 def test_polynomial_mmd_equals_torchmetrics() -> None:
+    from torchmetrics.image.kid import KernelInceptionDistance
+
     x, y = random_features(150, seed=1), random_features(150, seed=2)
     metric = KernelInceptionDistance(feature=identity_extractor(12), subsets=1, subset_size=150)
     metric.set_dtype(torch.float64)

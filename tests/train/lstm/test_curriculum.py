@@ -13,12 +13,12 @@ import pytest
 from reviver import load
 from reviver.cli import main
 from reviver.data.palindromes import Palindromes
-from reviver.lstm.scoring import Score
 from reviver.runs.checkpoint import find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.presets import LSTM_PRESETS
 from reviver.train.lstm import training
 from reviver.train.lstm.curriculum import completes_curriculum, end_reason, find_best, rank
+from reviver.train.lstm.scoring import Score
 from reviver.train.lstm.training import train
 from tests.contents import position
 from tests.lstm_runs import CURRICULUM, PATIENT

@@ -1,10 +1,7 @@
 """Cells of a user: they train, resume, evaluate and are traced as ours, and no code comes out of a run folder."""
 
 import json
-import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +13,8 @@ from torch import Tensor, nn
 
 from reviver.cli import main
 from reviver.errors import ConfigError
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.custom_cells import CellClassifier
+from reviver.recurrent.classifier import LSTMClassifier
+from reviver.recurrent.custom_cells import CellClassifier
 from reviver.settings.lstm_network import LSTMClassifierSpec
 from reviver.settings.parts import CustomClass, Parts
 from reviver.sklearn import SequenceClassifier
@@ -152,22 +149,13 @@ def test_a_gru_learns_and_the_start_names_its_states_and_weights(mine: str, capl
     assert run.read_metrics()[-1]["train_accuracy"] > 0.9
 
 
-SCRIPT = """
-import sys
-from reviver.cli import main
+def test_no_command_runs_code_out_of_a_run_folder(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(command: str) -> str:
+        """Return the errors of a command and its exit code."""
+        capsys.readouterr()
+        code = main(command.split())
+        return f"{capsys.readouterr().err}{code}"
 
-for command in sys.argv[1:]:
-    print(main(command.split()), file=sys.stderr)
-"""
-
-
-def run_commands(*commands: str) -> list[str]:
-    """Run commands in a process of their own, which knows no class, and return the errors of each and its exit code."""
-    result = subprocess.run([sys.executable, "-c", SCRIPT, *commands], capture_output=True, text=True, check=True)
-    return re.findall(r"(?s)(.*?\n?\d)\n", result.stderr)
-
-
-def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
     words = "lstm train --length 3 --epochs 1 --hidden-size 4 --encoding onehot --quiet --out run --cell"
     assert main([*words.split(), mine]) == 0
     record = json.loads(Path("run/run.json").read_text())
@@ -179,19 +167,16 @@ def test_no_command_runs_code_out_of_a_run_folder(mine: str) -> None:
     Path("edited.py").write_text(CELL + "\n# another one")
     evaluate = "lstm evaluate run"
     refused = (evaluate, "lstm train --epochs 2 --resume --out run")
-    *errors, inside, plotted, compared, records, good, changed = run_commands(
-        *refused, f"{evaluate} --cell run/parts/my_cell.py:Mine", "plot run --quiet", "compare run --quiet",
-        "explore run --quiet",
-        f"{evaluate} --cell elsewhere.py:Mine", f"{evaluate} --cell edited.py:Mine",
-    )  # fmt: skip
-    for error in errors:
+    for command in refused:
+        error = run(command)
         assert error.splitlines()[1:] in (["1"], ["2"]), error
         assert "'my_cell.py:Mine' is a class of your own, which is not run unless you name it in this call" in error
-    assert "is in a run folder, out of which no code is run" in inside
-    assert records == "0", "it shows what training recorded"
-    assert [error.splitlines()[-1] for error in (plotted, compared)] == ["0", "0"], "they read records alone"
+    assert "is in a run folder, out of which no code is run" in run(f"{evaluate} --cell run/parts/my_cell.py:Mine")
+    for command in ("plot", "compare", "explore"):
+        assert run(f"{command} run --quiet").endswith("0"), "it reads records alone"
     assert not Path("ran").exists()
-    assert good == "0", "nothing has changed"
+    assert run(f"{evaluate} --cell elsewhere.py:Mine") == "0", "nothing has changed"
+    changed = run(f"{evaluate} --cell edited.py:Mine")
     assert "cell: edited.py has changed since this run began; its results may not hold" in changed
     assert changed.endswith("\n0")
 

@@ -15,16 +15,15 @@ from reviver import load
 from reviver.data.build import build_task
 from reviver.data.palindromes import PalindromeTask
 from reviver.errors import ConfigError, Interrupted
-from reviver.lstm import scoring
-from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.scoring import score
+from reviver.recurrent.kernel.library import KERNEL
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint
 from reviver.runs.folder import RunFolder
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.presets import LSTM_PRESETS
 from reviver.settings.tasks import TASKS
-from reviver.train.lstm import training
+from reviver.train.lstm import scoring, training
 from reviver.train.lstm.evaluation import evaluate
+from reviver.train.lstm.scoring import score
 from reviver.train.lstm.training import build_network, build_optimizer, train, train_step
 from tests.lstm_runs import LENGTHS, TINY, fingerprint, interrupt
 

@@ -1,7 +1,6 @@
 """Truncated backpropagation through time: segments, carried states, and lost digits."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviver.data.palindromes import Palindromes, half_length
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.layer import LSTM
+from reviver.recurrent.classifier import LSTMClassifier
+from reviver.recurrent.lstm import LSTM
 from reviver.runs.folder import RunFolder
 from reviver.train.lstm.training import train_step, truncated_step
 from reviver.train.lstm.truncated import LOST, CarriedBatch
-from tests.lstm_runs import CURRICULUM, TRUNCATED
+from tests.lstm_runs import TRUNCATED
 
 
 def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = "scalar") -> Palindromes:
@@ -25,9 +24,7 @@ def palindromes(size: int, length: int, *, equal: bool = False, encoding: str = 
 
 
 def carried_batch(length: int, steps: int, size: int, encoding: Any = "scalar") -> CarriedBatch:
-    sizes = {"length": length, "bptt_steps": steps, "batch_size": size, "start_length": 2}
-    config = replace(CURRICULUM, encoding=encoding, **sizes)
-    return CarriedBatch(config, torch.device("cpu"), [(config.hidden_size,)] * 2)
+    return CarriedBatch([(1, size, 16)] * 2, length, steps, encoding, torch.device("cpu"))
 
 
 @given(length=st.integers(2, 60), steps=st.integers(1, 70), encoding=st.sampled_from(["scalar", "onehot"]))

@@ -1,4 +1,4 @@
-/** The graph of a step of a cell, and its derivative, as `reviver.cells`: nodes after their arguments, equal ones are one. */
+/** The graph of a step of a cell, and its derivative, as `reviver.recurrent`: nodes after their arguments, equal ones are one. */
 
 /**
  * A value of a step, [H] for each sequence. `op` is an input, `state`, `vector` or `number` with its `value`; `matmul` of a matrix

@@ -1,5 +1,5 @@
 /**
- * The text of a cell, as `reviver.cells.grammar` reads it: a line is `NAME = EXPRESSION  # what it is`, or `b_f: 1`, where a
+ * The text of a cell, as `reviver.recurrent.grammar` reads it: a line is `NAME = EXPRESSION  # what it is`, or `b_f: 1`, where a
  * vector begins. `x` is the input, `h` the output; a name read before its line is state; left of `@` stands a learned matrix;
  * other names with an underscore are learned vectors.
  */

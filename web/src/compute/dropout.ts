@@ -1,4 +1,4 @@
-/** Dropout masks of the hidden state as a function of a seed: the bits of `reviver.lstm.dropout` for one sequence. */
+/** Dropout masks of the hidden state as a function of a seed: the bits of `reviver.recurrent.dropout` for one sequence. */
 import type { LstmContent } from "../kit/manifest";
 import type { Matrix, Memory } from "./memory";
 

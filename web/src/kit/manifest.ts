@@ -15,7 +15,7 @@ export interface Standardization {
 }
 
 export interface TensorSpec {
-  dtype: "f16" | "f32" | "u8";
+  dtype: "f16" | "f32" | "u2" | "u8";
   offset: number; // First byte in the inflated block.
   shape: number[];
   scale: number | null; // A power of two.

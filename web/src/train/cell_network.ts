@@ -1,5 +1,5 @@
 /**
- * The classifier of a cell in training: forward, backpropagation through time, and an update, as `reviver.cells` and
+ * The classifier of a cell in training: forward, backpropagation through time, and an update, as `reviver.recurrent` and
  * `reviver.train.lstm.training`; h_t after dropout is m_t ⊙ h_t.
  *
  * Shapes: B batch (columns, filled up to a multiple of 8), T steps, I input size, H hidden size, C classes.

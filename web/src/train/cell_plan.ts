@@ -34,7 +34,7 @@ const KEPT = new Set(["sigmoid", "tanh", "exp", "log", "softplus", "sqrt", "div"
 const WAITS = new Set(["sum", "normalize", "transposed", "normalize_grad"]);
 
 /** Returns the graph with sums of products in place of products. */
-function withSums({ graph: { nodes }, quantities }: Cell) {
+export function withSums({ graph: { nodes }, quantities }: Cell) {
   const graph = new Graph();
   const sums = new Map<number, Sum>();
   const uses = nodes.map(() => 0);

@@ -1,14 +1,14 @@
 /** The built-in cells, whose texts are Python's, and the cell that a setting names. */
-import coupled from "../../../src/reviver/cells/coupled.cell";
-import gruCudnn from "../../../src/reviver/cells/gru-cudnn.cell";
-import gru from "../../../src/reviver/cells/gru.cell";
-import layerNorm from "../../../src/reviver/cells/layer-norm.cell";
-import lstm1997 from "../../../src/reviver/cells/lstm-1997.cell";
-import lstm from "../../../src/reviver/cells/lstm.cell";
-import minimalGated from "../../../src/reviver/cells/minimal-gated.cell";
-import peephole from "../../../src/reviver/cells/peephole.cell";
-import rnn from "../../../src/reviver/cells/rnn.cell";
-import slstm from "../../../src/reviver/cells/slstm.cell";
+import coupled from "../../../src/reviver/recurrent/coupled.cell";
+import gruCudnn from "../../../src/reviver/recurrent/gru-cudnn.cell";
+import gru from "../../../src/reviver/recurrent/gru.cell";
+import layerNorm from "../../../src/reviver/recurrent/layer-norm.cell";
+import lstm1997 from "../../../src/reviver/recurrent/lstm-1997.cell";
+import lstm from "../../../src/reviver/recurrent/lstm.cell";
+import minimalGated from "../../../src/reviver/recurrent/minimal-gated.cell";
+import peephole from "../../../src/reviver/recurrent/peephole.cell";
+import rnn from "../../../src/reviver/recurrent/rnn.cell";
+import slstm from "../../../src/reviver/recurrent/slstm.cell";
 import { CellError, parseCell, type Cell } from "../compute/cell_text";
 import type { Floats, SavedWeights, Shapes } from "./weights";
 

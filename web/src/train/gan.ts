@@ -21,6 +21,7 @@ import {
   weightOf,
   WIDTHS,
 } from "./gan_layers";
+import { type Centering, center } from "./inputs";
 import { discriminatorLoss, generatorLoss } from "./losses";
 import { Weights } from "./weights";
 
@@ -50,10 +51,12 @@ export class GanNetworks {
   readonly #first: { y: Matrix; d: Matrix };
   readonly #norms: Norm[];
   readonly images: Matrix; // Real and generated images
+  readonly #inputs: Matrix; // What D sees of them
   readonly #dImages: Matrix;
   readonly #hidden: { y: Matrix; d: Matrix }[];
   readonly #logits: Matrix;
   readonly #room: Matrix;
+  readonly #mean: Matrix | null = null;
 
   constructor(
     readonly memory: Memory,
@@ -61,6 +64,7 @@ export class GanNetworks {
     readonly pixels: number,
     readonly batchSize: number, // Largest N, at least 32
     public eps: number,
+    readonly centering: Centering | null,
   ) {
     this.G = new Weights(memory, generatorShapes(latentSize, pixels));
     this.D = new Weights(memory, discriminatorShapes(pixels));
@@ -83,6 +87,8 @@ export class GanNetworks {
       return { x: memory.matrix(rows, N), ...pair(rows, N), roots, mean, variance };
     });
     [this.images, this.#dImages] = [memory.matrix(pixels, 2 * N), memory.matrix(pixels, N)];
+    this.#inputs = centering ? memory.matrix(pixels, 2 * N) : this.images;
+    if (centering) this.#mean = memory.matrix(1, pixels, centering.mean);
     this.#hidden = D_WIDTHS.map((rows) => pair(rows, 2 * N));
     this.#logits = memory.matrix(1, 2 * N);
     this.#room = memory.matrix(2 * N, WIDTHS[3] + 32);
@@ -138,7 +144,7 @@ export class GanNetworks {
 
   #discriminate(columns: number) {
     const { memory, D } = this;
-    [this.images, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
+    [this.#inputs, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
       const y = k < 2 ? this.#hidden[k].y : this.#logits;
       memory.linear(x, D.w[weightOf(D_LAYERS[k])], D.w[biasOf(D_LAYERS[k])], y, columns);
       if (k < 2) memory.kernel.leaky(y.address, y.stride, y.rows, columns, SLOPE);
@@ -168,6 +174,8 @@ export class GanNetworks {
     const { memory, D, G } = this;
     D.clearGradients();
     this.generate(N, N, true);
+    const { centering } = this;
+    if (centering) center(memory, this.images, this.#inputs, 2 * N, this.#mean!, centering.scale);
     this.#discriminate(2 * N);
     const realLogits = this.#logits.values.slice(0, N);
     const fakeLogits = this.#logits.values.slice(N, 2 * N);
@@ -177,10 +185,11 @@ export class GanNetworks {
       G.clearGradients();
       const dy = this.#backward(ofG.gradients, N);
       memory.inputGradient(dy, D.w[weightOf(0)], this.#dImages, N);
+      if (centering) memory.kernel.scale(this.#dImages.address, this.#dImages.end, centering.scale);
       this.#backwardG(N);
     }
     this.#backward(ofD.gradients, 0);
-    [this.images, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
+    [this.#inputs, ...this.#hidden.map(({ y }) => y)].forEach((x, k) => {
       const dy = k < 2 ? this.#hidden[k].d : this.#logits;
       memory.linearGradient(dy, x, D.g[weightOf(D_LAYERS[k])], D.g[biasOf(D_LAYERS[k])], this.#room, 2 * N);
     });
@@ -213,7 +222,7 @@ export class GanNetworks {
 
   /**
    * Adds the gradient of R1, γ/2 E ‖g‖² with g = W₁ᵀ u₁, u₁ = s₁ ⊙ W₂ᵀ u₂, u₂ = s₂ ⊙ w₃ at the real images. The slopes s of
-   * LeakyReLU do not change with the weights, so this is a linear network.
+   * LeakyReLU do not change with the weights, so this is a linear network. Centering puts s before W₁.
    */
   #addR1(N: number, gamma: number) {
     const { memory, D } = this;
@@ -223,7 +232,7 @@ export class GanNetworks {
     const u2 = this.#hidden[1].d;
     const g = this.#dImages;
     memory.inputGradient(u1, W1, g, N);
-    kernel.scale(g.address, g.end, gamma / N);
+    kernel.scale(g.address, g.end, (gamma * (this.centering?.scale ?? 1) ** 2) / N);
     memory.productTransposed(u1, g, D.g[weightOf(0)], this.#room, N);
     const d1 = this.#hidden[0].d.from(N); // free by now
     const d2 = this.#hidden[1].d.from(N);

@@ -3,6 +3,7 @@ import { generatorState, readGenerator, readTensors, readWeights, tensorsOf, wri
 import { discriminatorShapes, generatorShapes, NORMED, RUNNING } from "./gan_layers";
 import type { GanSaved, Images } from "./gan_run";
 import { imagesFile, readImagesFile } from "./images";
+import { centeringOf } from "./inputs";
 import { sha256Hex } from "../compute/random";
 import { lineOf, readSettings, renamed, type Python, type RunFiles, type RunRead } from "./run_files";
 import type { Tensor } from "./safetensors";
@@ -43,12 +44,17 @@ export function ganFiles(saved: GanSaved, images: Images, name: string, { ganCon
   if (labels === "exchanged") throw new Error("Python has no exchanged labels, so it cannot go on with this run");
   const { size } = images;
   const { G, D, average } = layoutsOf(settings.latentSize, size ** 2);
+  const centering = settings.inputCentering === "auto" ? centeringOf(images.bytes, size ** 2) : null;
   const tensors: Record<string, Tensor> = {
     ...tensorsOf("generator", RUNNING, saved.running),
     ...countsOf("generator", step),
     ...(saved.average && { ...tensorsOf("average", average, saved.average), ...countsOf("average", 0) }),
     "rngs/noise": generatorState(saved.noise),
     "tensors/history": [log.history, [log.history.length / 4, 4]],
+    ...(centering && {
+      "networks/discriminator/input_mean": [centering.mean, [size ** 2]],
+      "networks/discriminator/input_scale": [new Float32Array(size ** 2).fill(centering.scale), [size ** 2]],
+    }),
   };
   writeWeights(tensors, G, saved.G, generatorSteps);
   writeWeights(tensors, D, saved.D, step);
@@ -76,7 +82,7 @@ export function readGan(read: RunRead, { ganConfig }: Python, known: Images | nu
   const images = read.archive.has(path) ? readImagesFile(read.archive, path) : known;
   if (!images || sha256Hex(images.bytes) !== record.data?.sha256)
     throw new Error(
-      `it learned from ${String(record.config.data).split("/").at(-1)!.slice(0, 60)}, which this page does not have; train with --data mnist-10k`,
+      `it learned from ${String(record.config.data).split("/").at(-1)!.slice(0, 60)}, which this page does not have; train with --data mnist-30k`,
     );
   const { epoch, batch, step } = position;
   const { G, D, average } = layoutsOf(settings.latentSize, images.size ** 2);

@@ -6,8 +6,10 @@
 import { Memory, pad, type Matrix } from "../compute/memory";
 import { makeRng, Rng } from "../compute/random";
 import type { ClassifierSpec } from "../kit/manifest";
+import { spreadOf } from "./diagnosis";
 import { GanNetworks, type StepResult } from "./gan";
 import { GanLog, linesOf } from "./gan_log";
+import { centeringOf } from "./inputs";
 import { checkChanges, checkSettings, GAN, type GanSettings } from "./settings";
 import { readAll, writeAll } from "./weights";
 
@@ -42,6 +44,7 @@ export class GanRun {
   readonly count: number;
   readonly #values = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
   readonly #grid: Float32Array;
+  #real: Float32Array | null = null; // The first training images
 
   private constructor(
     readonly settings: GanSettings,
@@ -62,7 +65,10 @@ export class GanRun {
     if (!Number.isInteger(count) || count < 8 || count % 8)
       throw new Error(`the number of images must be a multiple of 8, got ${count}`);
     const size = Math.max(batchSize, pad(GRID, 8));
-    const networks = new GanNetworks(await Memory.create(), latentSize, images.size ** 2, size, batchNormEps);
+    const pixels = images.size ** 2;
+    const centering = settings.inputCentering === "auto" ? centeringOf(images.bytes, pixels) : null;
+    const memory = await Memory.create();
+    const networks = new GanNetworks(memory, latentSize, pixels, size, batchNormEps, centering);
     networks.initialize(makeRng(settings.seed, "weights"));
     return new GanRun(settings, images, networks);
   }
@@ -115,7 +121,8 @@ export class GanRun {
   /** Makes one update of D, and of G if it is due. */
   update(): StepResult {
     const { settings, networks } = this;
-    const { batchSize, beta1, learningRate, discriminatorSteps, r1, penaltyInterval } = settings;
+    const { batchSize, beta1, discriminatorSteps, r1, penaltyInterval } = settings;
+    const rate = this.#learningRate();
     this.#order ??= makeRng(settings.seed, `order/${this.epoch}`).permutation(this.count);
     const indices = this.#order.subarray(this.position, this.position + batchSize);
     const N = indices.length;
@@ -124,7 +131,7 @@ export class GanRun {
     const withG = (this.step + 1) % discriminatorSteps === 0;
     const penalty = this.step % penaltyInterval === 0 ? r1 * penaltyInterval : 0;
     const result = networks.step(N, withG, penalty, settings.labels === "exchanged");
-    for (const one of withG ? [networks.G, networks.D] : [networks.D]) one.adam(learningRate, beta1);
+    for (const one of withG ? [networks.G, networks.D] : [networks.D]) one.adam(rate, beta1);
     this.step++;
     this.position += N;
     if (withG) this.#endGeneratorStep();
@@ -146,6 +153,19 @@ export class GanRun {
     const source = this.#average;
     networks.generate(pad(GRID, 8), 0, false, source ?? networks.G.w, source ?? networks.running);
     return networks.images.readColumns(GRID);
+  }
+
+  /** As `GANConfig.learning_rate_at`. */
+  #learningRate() {
+    const { learningRate, lrSchedule, finalLrRatio: last, epochs } = this.settings;
+    return lrSchedule === "linear" ? learningRate * (last + (1 - last) * (1 - this.exactEpoch / epochs)) : learningRate;
+  }
+
+  /** How far apart samples are, to as many of the training images. */
+  spreadOf(samples: Float32Array): number {
+    const { pixels } = this.networks;
+    this.#real ??= Float32Array.from(this.images.bytes.subarray(0, samples.length), (byte) => this.#values[byte]);
+    return spreadOf(samples, this.#real, pixels);
   }
 
   #writeImages(indices: Int32Array) {

@@ -17,11 +17,25 @@ export async function readImages(
   { data, source, classifier }: Source,
   count = data.tensors.images.shape[0],
 ): Promise<Images> {
-  const { offset, shape } = data.tensors.images;
+  const { dtype, offset, shape } = data.tensors.images;
   const size = shape[2];
-  const bytes = (await readBlock(data.block)).slice(offset, offset + count * size * size);
+  const stored = (await readBlock(data.block)).subarray(offset);
+  const bytes = dtype === "u2" ? unpack(stored, count, size) : stored.slice(0, count * size * size);
   const known = classifier && { classifier: { spec: classifier, tensors: await readTensors(classifier.weights) } };
   return { bytes, size, source, ...known };
+}
+
+/** Returns images as bytes, of four gray levels with a byte for each 2 × 2 of their pixels. */
+function unpack(stored: Uint8Array, count: number, size: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(count * size * size);
+  const half = size / 2;
+  for (let k = 0; k < count * half * half; k++) {
+    const at = 2 * size * Math.floor(k / half) + 2 * (k % half); // in the images below each other
+    const four = stored[k];
+    [bytes[at], bytes[at + 1]] = [85 * (four & 3), 85 * ((four >> 2) & 3)];
+    [bytes[at + size], bytes[at + size + 1]] = [85 * ((four >> 4) & 3), 85 * (four >> 6)];
+  }
+  return bytes;
 }
 
 /** Most bytes of images that the page takes: 20,000 of 28 × 28. */

@@ -65,6 +65,8 @@ export interface Progress {
     realLogits: Float32Array; // Logits of D for the real and the generated images of the last update; empty without one
     fakeLogits: Float32Array;
     grid?: Float32Array; // Images of 25 latents, always the same, [25, P] from -1 to 1
+    lines: GanLine[]; // Of the metrics, that came
+    spread?: number; // Of the images of the grid, see diagnosis.ts
     classes?: number[]; // Classes of images that the last update has generated, where a classifier knows them
   };
 }

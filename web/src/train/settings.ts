@@ -77,7 +77,16 @@ export const LSTM = {
 export const GAN = {
   seed: SEED,
   latentSize: number(100, [2, 1024, 1], { label: "Latent size", key: "latent", isFixed: true }),
+  inputCentering: choice(
+    { none: "as they are", auto: "centered" },
+    { label: "D sees images", key: "center", isFixed: true },
+  ),
   learningRate: number(2e-4, [1e-9, 10], { label: "Learning rate", key: "rate" }),
+  lrSchedule: choice(
+    { constant: "stays", linear: "falls to a fraction" },
+    { label: "The learning rate", key: "schedule" },
+  ),
+  finalLrRatio: number(0, [0, 1], { label: "That fraction", key: "last", hint: "of the learning rate, at the end" }),
   beta1: number(0.5, [-0.999, 0.999], { label: "β₁ of Adam", key: "beta1" }),
   batchNormEps: number(1e-5, [1e-12, 1e6], { label: "ε of BatchNorm", key: "eps" }),
   discriminatorSteps: number(1, [1, 100, 1], { label: "Updates of D per G", key: "k" }),
@@ -102,11 +111,14 @@ const originalOf = <S extends Specs>(specs: S) =>
   Object.fromEntries(Object.entries(specs).map(([name, { original }]) => [name, original])) as SettingsOf<S>;
 export const LSTM_ORIGINAL = originalOf(LSTM);
 export const GAN_ORIGINAL = originalOf(GAN);
-/** Of Python's preset `best` what the page can train, in smaller batches: digits can be read after 800 updates. */
+/** Python's preset `quick`, which is `best` in smaller batches and fewer of them: digits can be read after 800 updates. */
 export const GAN_QUICK: GanSettings = {
   ...GAN_ORIGINAL,
-  ...{ learningRate: 1.2e-3, beta1: -0.3, r1: 0.2, penaltyInterval: 8, ema: 0.9998, emaRampup: 0.05, epochs: 34 },
+  ...{ learningRate: 1.2e-3, lrSchedule: "linear", finalLrRatio: 0.5, beta1: -0.3, r1: 0.2, penaltyInterval: 8 },
+  ...{ inputCentering: "auto", ema: 0.9998, emaRampup: 0.05, epochs: 18 },
 };
+/** Setting `data` of that preset. */
+export const QUICK_DATA = "mnist-30k";
 
 export function accepts({ bounds, choices, isCell }: Setting, value: unknown): boolean {
   if (isCell) return typeof value === "string" && problemOf(value) === null;

@@ -46,12 +46,23 @@ function advanceLstm(run: LstmRun, { updates: count, trace }: Run): Progress["ls
 }
 
 function advanceGan(run: GanRun, { updates: count, grid, classes = 0 }: Run): Progress["gan"] {
+  const first = run.log.lines.length;
   const found = train(run, count, (update) => update.generatorLoss + update.discriminatorLoss);
   const updates = found.map(({ generatorLoss, discriminatorLoss }) => ({ generatorLoss, discriminatorLoss }));
   const none = new Float32Array();
   const { realLogits, fakeLogits } = found.at(-1) ?? { realLogits: none, fakeLogits: none };
   const classified = classify(run, fakeLogits.length, classes); // before the grid takes the place of the images
-  return { updates, realLogits, fakeLogits, classes: classified, ...(grid && { grid: run.grid() }) };
+  const shown = grid ? run.grid() : undefined;
+  const spread = shown && run.spreadOf(shown);
+  return {
+    updates,
+    realLogits,
+    fakeLogits,
+    classes: classified,
+    lines: run.log.lines.slice(first),
+    grid: shown,
+    spread,
+  };
 }
 
 /** Classes of some of the images that the last update, of N, has generated. */

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reviver.data.packed import is_packed, open_packed
 from reviver.errors import DataError, needing_train
 from reviver.files.file_errors import reading
 
@@ -90,9 +89,7 @@ def find_image_files(folder: Path, split: str) -> tuple[list[Path], int, Tensor 
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Return the names of the classes of an image folder, packed or not, in the order of their numbers."""
-    if is_packed(folder):
-        return list(open_packed(folder, "images").classes)
+    """Return the names of the classes of an image folder, in the order of their numbers."""
     root = folder / "train" if _has_splits(folder) else folder
     names = sorted({*_class_names(_find_images(root), root)} - {""}) if folder.is_dir() else []
     return list(map(printable, names))

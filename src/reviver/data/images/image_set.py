@@ -4,46 +4,33 @@ Shapes: N images, C channels (1 gray, 3 color), H height, W width; pixels are by
 """
 
 import hashlib
-import logging
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reviver.data.images.image_files import class_folders, find_image_files, printable, read_images
-from reviver.data.images.named import DATA_SETS, MNIST_10K, read_data_set, read_idx_images, read_mnist, read_small_mnist
-from reviver.data.packed import (
-    REMEDY,
-    Chunks,
-    equal_blocks,
-    is_packed,
-    map_array,
-    open_packed,
-    refuse_existing,
-    write_packed,
-)
+from reviver.data.images.image_files import find_image_files, printable, read_images
+from reviver.data.images.named import DATA_SETS, MNIST_30K, read_data_set, read_idx_images, read_mnist, read_small_mnist
 from reviver.errors import DataError
-from reviver.files.file_errors import DATA_REMEDY, damaged_data_file, reading
-from reviver.files.read import open_arrays
-from reviver.settings.validation import refuse
-
-_log = logging.getLogger(__name__)
+from reviver.files.file_errors import damaged_data_file, reading
+from reviver.files.read import map_array, open_arrays
 
 IDX_FILES = "*images*idx3-ubyte*"
 MAX_LABEL = 2**16 - 1
 CHUNK_BYTES = 1 << 25
-"""Size of the images that are read and resized at a time, which bounds the memory."""
-NAMES = ("mnist", *DATA_SETS, MNIST_10K)
+"""Size of the images that are resized at a time, which bounds the memory."""
+NAMES = ("mnist", *DATA_SETS, MNIST_30K)
 """Names of data sets, which come before files of these names."""
-SOURCES = f"{', '.join(NAMES)}, an IDX folder, an image folder, an .npz or an .npy"
+SOURCES = f"{', '.join(NAMES)}, an IDX folder, an image folder, an .npz, an .npy, or a folder with x.npy"
 LABELED_SOURCES = (
     "give an IDX folder with labels, an image folder with a folder per class, an .npz with labels, or a name"
 )
@@ -51,10 +38,10 @@ LABELED_SOURCES = (
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in memory, or mapped from a packed folder."""
+    """Images in memory, or mapped from the `x.npy` of a folder."""
 
     images: Tensor
-    """Bytes [N, C, H, W]. Of packed images, a part is read when it is used; they must not be written to."""
+    """Bytes [N, C, H, W]. Of mapped images, a part is read when it is used; they must not be written to."""
     labels: Tensor | None
     """Classes [N] int64, or None."""
     name: str
@@ -74,46 +61,46 @@ class ImageSet:
         """SHA-256 of the images' bytes, by which a run detects changed data."""
         return hashlib.sha256(self.images.contiguous().numpy().data).hexdigest()
 
-    @property
-    def block_edges(self) -> Tensor:
-        """First image of each block of `BLOCK_BYTES`, and N, see `reviver.data.packed`."""
-        return equal_blocks(len(self), prod(self.image_shape))
-
     def read(self, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
         """Yield the images of each batch of indices [n] int64: bytes [n, C, H, W] on `device`.
 
-        Images in memory are moved there once, packed images batch by batch.
+        Images in memory are moved there once, mapped images batch by batch.
         """
         pixels = self.images if self.is_mapped else self.images.to(device)
         return (pixels[indices.to(pixels.device)].to(device) for indices in batches)
 
 
-ImageSource = tuple[str, tuple[int, ...], Tensor | None, Iterator[Tensor]]
-"""Images of one split of a source, which are read some at a time: name, (N, C, H, W) after resizing, labels, bytes [n, C, H, W]."""
-TEST_SOURCES = "t10k-images-idx3-ubyte in an IDX folder, folders train and test, or test_images in an .npz"
+TEST_SOURCES = "t10k-images-idx3-ubyte in an IDX folder, folders train and test, test_images in an .npz, or x_test.npy beside x.npy"
 
 
 def load_images(source: str, image_size: int = 28, split: str = "train") -> ImageSet:
     """Read the images of a source; each is cropped to its middle square and resized to `image_size` pixels.
 
     The source is `mnist`, another name of DATA_SETS, or the path of an IDX folder, an image folder, an .npz, an .npy, or
-    a packed folder, whose images are mapped and must have the size. The images of the split `test` are
-    `t10k-images-idx3-ubyte` in an IDX folder, the folder `test` beside `train` in an image folder, or the arrays `test_images`
-    and `test_labels` of an .npz.
+    a folder with x.npy, which is mapped and must have the size. The images of the split `test` are
+    `t10k-images-idx3-ubyte` in an IDX folder, the folder `test` beside `train` in an image folder, the arrays `test_images`
+    and `test_labels` of an .npz, or `x_test.npy` and `y_test.npy` of a folder.
 
     Raises:
         DataError: if the source does not exist, is damaged or of an unknown kind, or holds fewer than two images.
     """
     path = Path(source)
-    if source not in NAMES and is_packed(path):
-        return _map_packed(path, image_size, split)
-    name, shape, labels, chunks = find_source(source, image_size, split)
-    images = torch.empty(shape, dtype=torch.uint8)
-    end = 0
-    for chunk in chunks:
-        start, end = end, end + len(chunk)
-        images[start:end] = chunk
-    return ImageSet(images, labels, name)
+    if source in NAMES:
+        readers = {"mnist": read_mnist, MNIST_30K: read_small_mnist}
+        images, labels = readers[source](split) if source in readers else read_data_set(source, split)
+        return _from_array(source, images.numpy()[:, None], labels, image_size)
+    if (path / "x.npy").is_file():
+        found = _map_folder(path, image_size, split)
+    elif path.is_dir():
+        found = (_find_idx if any(path.glob(IDX_FILES)) else _find_folder)(path, image_size, split)
+    elif path.suffix.lower() in (".npz", ".npy") and path.is_file():
+        found = _find_arrays(path, image_size, split)
+    else:
+        problem = "is of an unknown kind" if path.exists() else "does not exist"
+        raise DataError(f"data: {source} {problem}; give {SOURCES}")
+    if found is None:
+        raise DataError(f"data: {source} has no test images to compare with; give {TEST_SOURCES}")
+    return found
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -126,56 +113,46 @@ def from_pixels(pixels: Tensor) -> Tensor:
     return pixels.float() / 127.5 - 1
 
 
-def find_source(source: str, image_size: int, split: str) -> ImageSource:
-    """Return the images of a split, `train` or `test`, as `load_images` reads them."""
-    path = Path(source)
-    if source in NAMES:
-        readers = {"mnist": read_mnist, MNIST_10K: read_small_mnist}
-        images, labels = readers[source](split) if source in readers else read_data_set(source, split)
-        return _from_array(source, images.numpy()[:, None], labels, image_size)
-    if path.is_dir():
-        found = (_find_idx if any(path.glob(IDX_FILES)) else _find_folder)(path, image_size, split)
-    elif path.suffix.lower() in (".npz", ".npy") and path.is_file():
-        found = _find_arrays(path, image_size, split)
-    else:
-        problem = "is of an unknown kind" if path.exists() else "does not exist"
-        raise DataError(f"data: {source} {problem}; give {SOURCES}")
-    return found or _refuse_test(source)
-
-
-def _refuse_test(source: object) -> NoReturn:
-    raise DataError(f"data: {source} has no test images to compare with; give {TEST_SOURCES}")
-
-
 def _from_array(
     name: str, array: np.ndarray[Any, Any], labels: Tensor | None, size: int, values: tuple[float, float] | None = None
-) -> ImageSource:
+) -> ImageSet:
     """Return images [N, C, H, W] that are bytes, or floats from the smallest to the largest of `values`."""
     _check_count(name, array.shape)
+    images = torch.empty((*array.shape[:2], size, size), dtype=torch.uint8)
     rows = max(1, CHUNK_BYTES // (prod(array.shape[1:]) * array.itemsize))
-    parts = (array[start : start + rows] for start in range(0, len(array), rows))
-    chunks = (_crop_and_resize(_convert_pixels(part, values), size) for part in parts)
-    return name, (*array.shape[:2], size, size), labels, chunks
+    for start in range(0, len(array), rows):
+        part = slice(start, start + rows)
+        images[part] = _crop_and_resize(_convert_pixels(array[part], values), size)
+    return ImageSet(images, labels, name)
 
 
-def _map_packed(path: Path, image_size: int, split: str) -> ImageSet:
-    record = open_packed(path, "images")
-    name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
-    if split == "test" and not (path / f"{name}.npy").exists():
-        _refuse_test(path)
-    images = map_array(path, name)
+def _map_folder(folder: Path, size: int, split: str) -> ImageSet | None:
+    """Map the bytes [N, H, W] or [N, C, H, W] in x.npy and read the labels [N] in y.npy, or in x_test.npy and y_test.npy."""
+    path, labels_path = (folder / f"{name}{'' if split == 'train' else '_test'}.npy" for name in "xy")
+    if not path.exists():
+        return None
+    images = map_array(path)
+    images = images[:, None] if images.ndim == 3 else images
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[1] not in (1, 3)
+        or images.shape[2:] != (size, size)
+    ):
+        problem = f"it holds {images.dtype} of shape {list(images.shape)}"
+        remedy = f"save bytes [N, {size}, {size}] or [N, C, {size}, {size}] with C 1 or 3, or give another --image-size"
+        raise damaged_data_file(path, problem, remedy)
     _check_count(str(path), images.shape)
-    height, width = images.shape[2:]
-    if (height, width) != (image_size, image_size):
-        problem = f"must be {height} for {path}, which was packed with images of {height} x {width}, got {image_size}"
-        refuse("image_size", f"{problem}; or pack it again with that size")
-    labels = map_array(path, labels_name) if (path / f"{labels_name}.npy").exists() else None
-    if labels is not None:
-        _check_labels(path / f"{labels_name}.npy", "labels", labels.numpy(), len(images), REMEDY)
-    return ImageSet(images, labels, record.name, is_mapped=True)
+    labels = None
+    if labels_path.exists():
+        found = map_array(labels_path)
+        _check_labels(labels_path, "labels", found, len(images))
+        labels = torch.from_numpy(found.astype(np.int64))
+    with warnings.catch_warnings(action="ignore"):  # of an array that must not be written to
+        return ImageSet(torch.from_numpy(images), labels, printable(folder.absolute().name), is_mapped=True)
 
 
-def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:
+def _find_idx(folder: Path, size: int, split: str) -> ImageSet | None:
     """Return the IDX images of a split; if no name has `train`, the first file has the training images."""
     paths = sorted(folder.glob(IDX_FILES))
     words = ("train",) if split == "train" else ("t10k", "test")  # those of EMNIST have its name before
@@ -186,19 +163,17 @@ def _find_idx(folder: Path, size: int, split: str) -> ImageSource | None:
     return _from_array(printable(folder.absolute().name), images.numpy()[:, None], labels, size)
 
 
-def _find_folder(folder: Path, size: int, split: str) -> ImageSource | None:
+def _find_folder(folder: Path, size: int, split: str) -> ImageSet | None:
     files = find_image_files(folder, split)
     if files is None:
         return None
     paths, channels, labels = files
     shape = (len(paths), channels, size, size)
     _check_count(str(folder), shape)
-    rows = max(1, CHUNK_BYTES // prod(shape[1:]))
-    chunks = (read_images(paths[start : start + rows], shape[1:]) for start in range(0, len(paths), rows))
-    return printable(folder.absolute().name), shape, labels, chunks
+    return ImageSet(read_images(paths, shape[1:]), labels, printable(folder.absolute().name))
 
 
-def _find_arrays(path: Path, size: int, split: str) -> ImageSource | None:
+def _find_arrays(path: Path, size: int, split: str) -> ImageSet | None:
     """Return the array of an .npy, or of an .npz `images` (or its only array) and `labels`, or those with `test_`."""
     images_name, labels_name = ("images", "labels") if split == "train" else ("test_images", "test_labels")
     with reading(path), ExitStack() as stack:
@@ -225,12 +200,12 @@ def _find_arrays(path: Path, size: int, split: str) -> ImageSource | None:
     return _from_array(path.stem, images, labels, size, values)
 
 
-def _check_labels(path: Path, name: str, found: np.ndarray[Any, Any], count: int, remedy: str = DATA_REMEDY) -> None:
+def _check_labels(path: Path, name: str, found: np.ndarray[Any, Any], count: int) -> None:
     """Raise `DataError` unless the labels of `count` images are integers up to `MAX_LABEL`, one per image."""
     is_integers = found.shape == (count,) and found.dtype.kind in "iu"
     if not is_integers or not ((found >= 0) & (found <= MAX_LABEL)).all():
         problem = f"its {name} must be {count} integers from 0 to {MAX_LABEL}, one per image"
-        raise damaged_data_file(path, f"{problem}, got {found.dtype} of shape {list(found.shape)}", remedy)
+        raise damaged_data_file(path, f"{problem}, got {found.dtype} of shape {list(found.shape)}")
 
 
 def _arrange_channels(path: Path, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -282,26 +257,3 @@ def _crop_and_resize(images: Tensor, size: int) -> Tensor:
         return images
     resized = functional.interpolate(images.float(), (size, size), mode="bicubic", antialias=True)
     return resized.round().clamp(0, 255).to(torch.uint8)
-
-
-def pack_images(source: str, out: Path, image_size: int = 28, *, progress: bool = False) -> dict[str, list[int]]:
-    """Write the images of a source, see `load_images`, with their labels and test images, to a new packed folder.
-
-    They are read some at a time, since they may be larger than the memory. Return the shape of each array by name.
-    """
-    refuse_existing(out)
-    name, arrays = _chunks_of(source, image_size, "train")
-    classes = class_folders(Path(source)) if "labels" in arrays and source not in NAMES else []
-    try:
-        _, test = _chunks_of(source, image_size, "test")
-        if test["images"][0][1:] == arrays["images"][0][1:]:
-            arrays |= {f"test_{array}": chunks for array, chunks in test.items()}
-    except DataError as error:
-        _log.info("packing without test images (%s)", error)
-    return write_packed(out, "images", name, arrays, classes=classes, progress=progress)
-
-
-def _chunks_of(source: str, image_size: int, split: str) -> tuple[str, dict[str, Chunks]]:
-    name, shape, labels, chunks = find_source(source, image_size, split)
-    arrays: dict[str, Chunks] = {"images": (shape, chunks)}
-    return name, arrays if labels is None else {**arrays, "labels": (labels.shape, [labels])}

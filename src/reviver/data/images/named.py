@@ -85,14 +85,20 @@ def read_mnist(part: str = "train") -> Digits:
     return Digits(images, labels)
 
 
-MNIST_10K = "mnist-10k"
-"""The first 10 000 training images of MNIST, on which the explorer's page trains; the test images are MNIST's."""
+MNIST_30K = "mnist-30k"
+"""The first 30 000 training images of MNIST in four gray levels, on which the explorer's page trains; a fourth of their bytes
+hold them, and no extractor sees much of a difference. The test images are MNIST's."""
+GRAY_STEP = 85
+"""From one of the four gray levels to the next."""
 
 
 def read_small_mnist(part: str = "train") -> Digits:
-    """Return the images of `MNIST_10K`, see `read_mnist`."""
+    """Return the images of `MNIST_30K`, see `read_mnist`."""
     images, labels = read_mnist(part)
-    return Digits(images[:10_000], labels[:10_000])
+    if part == "test":
+        return Digits(images, labels)
+    nearest = (images[:30_000].short() + GRAY_STEP // 2) // GRAY_STEP * GRAY_STEP
+    return Digits(nearest.to(images.dtype), labels[:30_000])
 
 
 @dataclass(frozen=True)

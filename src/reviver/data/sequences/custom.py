@@ -1,4 +1,4 @@
-"""The task `custom`: classification of labeled sequences from a file or a packed folder.
+"""The task `custom`: classification of labeled sequences from a file, or from a folder of arrays.
 
 Shapes: N sequences, T steps of the longest, I channels per step, C classes.
 """
@@ -7,16 +7,14 @@ import copy
 import hashlib
 import math
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from reviver.data.packed import RECORD_NAME, is_packed
-from reviver.data.sequences.examples import Examples, PackedExamples, PackedTable
-from reviver.data.sequences.labels import class_indices, stratified_split
-from reviver.data.sequences.reader import read_sequences
+from reviver.data.sequences.examples import Examples, MappedExamples
+from reviver.data.sequences.labels import class_indices, class_names, stratified_split
+from reviver.data.sequences.reader import FOLDER_FILES, read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable
 from reviver.data.task import DataRecord, Sequences, SplitName, Task
@@ -27,7 +25,7 @@ from reviver.settings.tasks import DEFINITIONS
 
 
 class CustomTask(Task):
-    """Classification of the sequences in the file or packed folder `config.data`, with a stratified random split.
+    """Classification of the sequences in the file or folder `config.data`, with a stratified random split.
 
     The standardization is fitted on the training set alone. With a `record`, the entry `data` in run.json of an existing
     run, the file is read only if a split is used; without one it is read at once. A malformed file is a DataError.
@@ -52,7 +50,7 @@ class CustomTask(Task):
         classes = torch.zeros(len(table), dtype=torch.int64)
         if table.labels is not None:
             classes = class_indices(table, self.data.classes)
-        return Examples(self.data.standardization.apply(table.x, table.lengths), table.lengths, classes)
+        return Examples(self.data.standardization.apply(table.x.float(), table.lengths), table.lengths, classes)
 
     def baseline(self, length: int) -> float:
         """Return the loss of predicting the class frequencies: the entropy of the classes, in nats."""
@@ -74,37 +72,38 @@ def _load(config: LSTMConfig, known: DataRecord | None = None) -> tuple[DataReco
     assert config.data is not None, "LSTMConfig checks it"
     path = Path(config.data)
     digest = ""
-    if path.is_file() or is_packed(path):
+    if path.exists():
         with reading(path):
             digest = _digest(path)
         if known is not None and known.sha256 != digest:
             problem = "is not the file that this run was trained on"
             raise DataError(f"{path}: {problem}; put that one back, or train a new run")
-    if is_packed(path):
-        table = PackedTable.open(path)
-    else:
-        sequence, label = config.sequence_column, config.label_column
-        table = PackedTable.of(read_sequences(path, sequence_column=sequence, label_column=label))
-    train, validation = stratified_split(table.labels, config.train_fraction, config.seed, f"{path}: labels")
-    counts = torch.bincount(table.labels[train], minlength=len(table.classes)).tolist()
+    table = read_sequences(path, sequence_column=config.sequence_column, label_column=config.label_column)
+    classes = class_names(table)
+    labels = class_indices(table, classes)
+    train, validation = stratified_split(labels, config.train_fraction, config.seed, f"{path}: labels")
     record = known or DataRecord(
         name=table.name,
         sha256=digest,
-        num_sequences=len(table.labels),
-        max_length=table.max_length,
-        classes=table.classes,
-        class_fractions=tuple(count / len(train) for count in counts),
-        standardization=Standardization.fit_steps(partial(table.chunks, train)),
+        num_sequences=len(table),
+        max_length=table.x.shape[1],
+        classes=classes,
+        class_fractions=tuple(count / len(train) for count in torch.bincount(labels[train]).tolist()),
+        standardization=Standardization.fit(table.x, table.lengths, train),
     )
-    parts: list[Sequences] = [PackedExamples(rows, table, record.standardization) for rows in (train, validation)]
-    if not is_packed(path):
-        parts = [table.load(rows, record.standardization, table.max_length) for rows in (train, validation)]
-    return record, {"train": parts[0], "validation": parts[1]}
+
+    def split(rows: torch.Tensor) -> Sequences:
+        lengths, targets = table.lengths[rows], labels[rows]
+        if path.is_dir():
+            return MappedExamples(rows, table.x, lengths, targets, record.standardization)
+        return Examples(record.standardization.apply(table.x[rows], lengths), lengths, targets)
+
+    return record, {"train": split(train), "validation": split(validation)}
 
 
 def _digest(path: Path) -> str:
     if path.is_dir():
-        parts = [path / RECORD_NAME, *sorted(path.glob("*.npy"))]
+        parts = [path / name for name in FOLDER_FILES if (path / name).exists()]
         return hashlib.sha256("".join(map(_digest, parts)).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,9 @@
-"""Readers of custom sequences: a .csv, .parquet or .npz file becomes a `SequenceTable`; errors of rows name the row."""
+"""Readers of custom sequences: a file or a folder of arrays becomes a `SequenceTable`; errors of rows name the row."""
 
 import csv
 import difflib
 import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,14 +11,27 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from reviver.data.sequences.table import RowProblem, SequenceTable, build_table, join_listed
+from reviver.data.images.image_files import printable
+from reviver.data.sequences.standardization import chunk_size
+from reviver.data.sequences.table import (
+    FINITE_REMEDY,
+    RowProblem,
+    SequenceTable,
+    build_table,
+    join_listed,
+    read_label,
+)
 from reviver.errors import DataError
 from reviver.files.file_errors import damaged_data_file, reading
-from reviver.files.read import open_arrays
+from reviver.files.read import map_array, open_arrays
 from reviver.settings.validation import refuse
 from reviver.text import short_repr
 
+FOLDER_FILES = ("x.npy", "y.npy", "lengths.npy")
+"""Arrays of a folder, as those of an .npz."""
 NPZ_REMEDY = (
     "save plain arrays with numpy.savez: x [N, T] or [N, T, I] padded to one length, y [N] integers or text, "
     "and lengths [N] if the sequences differ in length"
@@ -42,6 +56,8 @@ def read_sequences(
     - `.parquet`: the same, or `sequence_column` has lists of numbers.
     - `.npz`: x [N, T] or [N, T, I], y [N] and, if the sequences differ in length, lengths [N]. The names of the columns
       do not matter. Values of x after the end of a sequence are ignored.
+    - A folder with these arrays as x.npy, y.npy and lengths.npy. `x` of the table is mapped: a part is read when it is
+      used, and it must not be written to.
 
     Labels are text or integers. Numbers become float32, which has about 7 digits: subtract a large offset, such as that
     of a date, before.
@@ -55,10 +71,11 @@ def read_sequences(
             "label_column", f"must not be sequence_column, got {short_repr(label_column)} for both; name another column"
         )
     columns = (sequence_column, label_column) if labeled else (sequence_column,)
+    if (path / "x.npy").is_file():
+        return _map_folder(path, columns)
     if path.suffix.lower() not in READERS or not path.is_file():
-        problem = "is of an unknown kind" if path.is_file() else "is no file" if path.exists() else "does not exist"
-        *others, last = READERS
-        raise DataError(f"{path}: {problem}; give a {', '.join(others)} or {last} file")
+        problem = "is of an unknown kind" if path.is_file() else "has no x.npy" if path.exists() else "does not exist"
+        raise DataError(f"{path}: {problem}; give a {', '.join(READERS)} file, or a folder with x.npy and y.npy")
     return READERS[path.suffix.lower()](path, columns)
 
 
@@ -153,8 +170,22 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
         _find_columns(path, list(archive), wanted, "array", NPZ_REMEDY)
         arrays = {name: archive[name] for name in (*wanted, "lengths") if name in archive}
         labels = [arrays["y"].tolist()] if "y" in arrays else []  # inside, since text may be damaged
+    _check_arrays(path, arrays)
     x = arrays["x"]
-    count, steps = x.shape[:2] if x.ndim in (2, 3) else (0, 0)
+    count, steps = x.shape[:2]
+    remedy = f"x has {steps} steps: give lengths from 1 to {steps}"
+    lengths = arrays.get("lengths", np.full(count, steps)).tolist()
+    sequences = [
+        x[row, :length] if 1 <= length <= steps else RowProblem(f"{length} steps", remedy, "lengths[{}]")
+        for row, length in enumerate(lengths)
+    ]
+    return build_table(path, zip(range(count), sequences, *labels, strict=True), ("x[{}]", "y[{}]"), steps)
+
+
+def _check_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `DataError` unless x, y and lengths, of which any but x may be absent, have the dtypes and shapes of `read_sequences`."""
+    x = arrays["x"]
+    count = len(x) if x.ndim in (2, 3) else 0
     for name, kinds, shape, remedy in (
         ("x", "biuf", x.shape if x.size and count else None, NPZ_REMEDY),
         ("lengths", "iu", (count,), f"give [{count}] integers, one for each row of x"),
@@ -164,13 +195,37 @@ def _read_npz(path: Path, columns: Sequence[str]) -> SequenceTable:
         if found is not None and (found.shape != shape or found.dtype.kind not in kinds):
             problem = f"{name} is {short_repr(str(found.dtype))} of the shape {list(found.shape)}"
             raise damaged_data_file(path, problem, remedy)
-    remedy = f"x has {steps} steps: give lengths from 1 to {steps}"
-    lengths = arrays.get("lengths", np.full(count, steps)).tolist()
-    sequences = [
-        x[row, :length] if 1 <= length <= steps else RowProblem(f"{length} steps", remedy, "lengths[{}]")
-        for row, length in enumerate(lengths)
-    ]
-    return build_table(path, zip(range(count), sequences, *labels, strict=True), ("x[{}]", "y[{}]"), steps)
+
+
+def _map_folder(folder: Path, columns: Sequence[str]) -> SequenceTable:
+    """Map `x.npy` and, if there are two columns, read `y.npy`, and `lengths.npy` if there is one."""
+    names = [name for name in FOLDER_FILES if name != "y.npy" or len(columns) == 2]
+    arrays = {name.removesuffix(".npy"): map_array(folder / name) for name in names if (folder / name).is_file()}
+    _find_columns(folder, list(arrays), ("x", "y")[: len(columns)], "array", NPZ_REMEDY)
+    _check_arrays(folder, arrays)
+    with (
+        reading(folder / "x.npy", NPZ_REMEDY),
+        warnings.catch_warnings(action="ignore"),
+    ):  # of an array not to be written to
+        x = torch.from_numpy(arrays["x"])
+    x = x.unsqueeze(2) if x.ndim == 2 else x
+    lengths = torch.from_numpy(arrays.get("lengths", np.full(len(x), x.shape[1])).astype(np.int64))
+    labels: list[str] = []
+    for row, value in enumerate(arrays["y"].tolist() if "y" in arrays else ()):
+        if isinstance(label := read_label(value), RowProblem):
+            raise damaged_data_file(folder / "y.npy", f"y[{row}]: {label.problem}", label.remedy)
+        labels.append(label)
+    count, steps, channels = x.shape
+    if not ((lengths >= 1) & (lengths <= steps)).all():
+        problem = f"its numbers go from {lengths.min()} to {lengths.max()}"
+        raise damaged_data_file(folder / "lengths.npy", problem, f"x has {steps} steps: give lengths from 1 to {steps}")
+    for rows in torch.arange(count).split(chunk_size(steps, channels)):
+        is_padding = torch.arange(steps) >= lengths[rows].unsqueeze(1)
+        is_right = (is_padding | x[rows].float().isfinite().all(2)).all(1)
+        if not is_right.all():
+            problem = f"x[{rows[~is_right][0]}] has NaN, an infinite number or one too large for float32"
+            raise damaged_data_file(folder / "x.npy", problem, FINITE_REMEDY)
+    return SequenceTable(x, lengths, tuple(labels) or None, range(count), "x[{}]", printable(folder.absolute().name))
 
 
 READERS: Mapping[str, Callable[[Path, Sequence[str]], SequenceTable]] = MappingProxyType(

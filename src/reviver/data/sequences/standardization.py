@@ -4,7 +4,7 @@ Shapes: N sequences, T steps of the longest, I channels per step.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from typing import Annotated
 
 import torch
@@ -27,18 +27,22 @@ class Standardization(Record):
     """Standard deviation of each channel, [I]; 1 for a constant channel."""
 
     @classmethod
-    def fit(cls, x: Tensor, lengths: Tensor) -> "Standardization":
-        """Return the standardization of sequences x [N, T, I] of `lengths` [N], in float64, without the padding."""
-        size, steps = chunk_size(*x.shape[1:]), torch.arange(x.shape[1])
-        chunks = [*zip(x.split(size), lengths.split(size), strict=True)]
-        return cls.fit_steps(lambda: (chunk[steps < ends.unsqueeze(1)] for chunk, ends in chunks))
+    def fit(cls, x: Tensor, lengths: Tensor, rows: Tensor | None = None) -> "Standardization":
+        """Return the standardization of sequences x [N, T, I] of `lengths` [N], in float64, without the padding.
 
-    @classmethod
-    def fit_steps(cls, chunks: Callable[[], Iterable[Tensor]]) -> "Standardization":
-        """Return the standardization of the steps that `chunks` reads, [n, I] at a time; it is called twice."""
+        With `rows`, it is that of some of them, whose numbers a network reads as float32.
+        """
+        parts = (torch.arange(len(x)) if rows is None else rows).split(chunk_size(*x.shape[1:]))
+        inside = torch.arange(x.shape[1])
+
+        def chunks() -> Iterator[Tensor]:
+            """Yield the steps of some sequences at a time, [n, I]."""
+            for part in parts:
+                numbers = x[part] if rows is None else x[part].float()
+                yield numbers[inside < lengths[part].unsqueeze(1)].double()
+
         count, minimum, maximum, total = 0, torch.tensor(math.inf), torch.tensor(-math.inf), torch.tensor(0.0)
-        for chunk in chunks():
-            steps = chunk.double()
+        for steps in chunks():
             count += len(steps)
             minimum = torch.minimum(minimum, steps.amin(0))
             maximum = torch.maximum(maximum, steps.amax(0))
@@ -46,8 +50,8 @@ class Standardization(Record):
         is_constant = minimum == maximum  # by the values: rounding of the mean would give a tiny deviation
         mean = torch.where(is_constant, minimum, total / count)
         squares = torch.zeros_like(mean)
-        for chunk in chunks():
-            squares += (chunk.double() - mean).square().sum(0)
+        for steps in chunks():
+            squares += (steps - mean).square().sum(0)
         scale = torch.where(is_constant, 1.0, (squares / count).sqrt())
         return cls(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
 

@@ -32,19 +32,19 @@ PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 @dataclass(frozen=True, eq=False)
 class SequenceTable:
-    """Sequences of a file, padded to the same length."""
+    """Sequences of a file or folder, padded to the same length."""
 
     x: Tensor
-    """Numbers, [N, T, I] float32, padded with 0."""
+    """Numbers, [N, T, I] float32, padded with 0; of a folder as they are there."""
     lengths: Tensor
     """Number of steps of each sequence, from 1 to T, [N] int64."""
     labels: tuple[str, ...] | None
     """Label of each sequence; None if they were read without."""
-    rows: tuple[int, ...]
+    rows: Sequence[int]
     """Position of each sequence in the file."""
     row_format: str
     """Format of such a position in messages: `row {}` of a CSV file, counted as in a spreadsheet (the header is row 1),
-    `row index {}` of a Parquet file, counted as in pandas (from 0), `x[{}]` of an .npz file."""
+    `row index {}` of a Parquet file, counted as in pandas (from 0), `x[{}]` of arrays."""
     name: str
 
     def __len__(self) -> int:

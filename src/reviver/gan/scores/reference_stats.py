@@ -24,14 +24,15 @@ from reviver.gan.scores import metrics
 from reviver.gan.scores.feature_extractor import IMAGE_SHAPE, FeatureExtractor, Features
 from reviver.gan.scores.metrics import Moments, NearestNeighbors
 from reviver.rng import make_rng
+from reviver.settings.gan import DIGITS
 from reviver.settings.validation import check
 
 K_NEAREST = 5
 """k of precision, recall, density, coverage and spacing, as in Naeem et al. (2020)."""
 NUM_SEARCHED = 1000
 """Maximum Q."""
-MAX_PACKED, MAX_PACKED_BYTES = 100_000, 1 << 28
-"""Maximum number and size of packed training images that are searched for the nearest; of more, some are chosen at random."""
+MAX_MAPPED, MAX_MAPPED_BYTES = 100_000, 1 << 28
+"""Maximum number and size of mapped training images that are searched for the nearest; of more, some are chosen at random."""
 MAX_SUBSETS = 4
 """Maximum number of disjoint subsets of N training images that the real-data baseline is the mean of."""
 CACHE_VERSION = 4
@@ -148,7 +149,7 @@ def load_reference(
     *real_counts, noise_counts = kept["classes"].tolist()
     mean_row = [fmean(column) for column in zip(*real_rows, strict=True)]
     sum_counts = tuple(sum(column) for column in zip(*real_counts, strict=True))
-    limit = min(MAX_PACKED, MAX_PACKED_BYTES // prod(train.image_shape))
+    limit = min(MAX_MAPPED, MAX_MAPPED_BYTES // prod(train.image_shape))
     searched = train.images if not train.is_mapped or len(train) <= limit else train.images[order[:limit]]
     real = Comparison(*mean_row, class_counts=sum_counts), tuple(fid for fid, *_ in real_rows)
     noise = Comparison(*noise_row, class_counts=tuple(noise_counts))
@@ -164,7 +165,7 @@ def load_extractor(
         ConfigError: if there is no extractor for images of `image_shape`, (C, H, W).
         DataError: if the file cannot be read, or does not have the SHA-256, if given.
     """
-    if path is None and (data, image_shape) != ("mnist", IMAGE_SHAPE):
+    if path is None and not (data in DIGITS and image_shape == IMAGE_SHAPE):
         raise ConfigError(
             f"data: the digit classifier does not know {data!r} as images of {list(image_shape)}, so there are no "
             "scores; train an extractor on labeled images with reviver gan train-extractor and give it as --extractor"

@@ -17,7 +17,7 @@ from torch import nn
 
 from reviver.figures import CHANCE_COLOR, FIXED, INK, TRAIN_COLOR, VALIDATION_COLOR, styled
 from reviver.gan.networks import Discriminator, Generator
-from reviver.lstm.classifier import LSTMClassifier
+from reviver.recurrent.classifier import LSTMClassifier
 
 WIDTH = 6.3
 WEIGHTS_FILL, STATE_FILL, DROPOUT_FILL = (TRAIN_COLOR, 0.14), (VALIDATION_COLOR, 0.17), (INK, 0.06)

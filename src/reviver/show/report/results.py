@@ -28,8 +28,7 @@ from reviver.gan.networks import Discriminator, Generator
 from reviver.gan.sampling import generate_samples
 from reviver.gan.scores.feature_extractor import NUM_FEATURES, DigitClassifier
 from reviver.gan.scores.monitor import find_collapses
-from reviver.lstm.classifier import LSTMClassifier
-from reviver.lstm.scoring import score
+from reviver.recurrent.classifier import LSTMClassifier
 from reviver.rng import make_rng
 from reviver.runs.environment import describe_changes
 from reviver.settings.gan import count_batches
@@ -40,6 +39,7 @@ from reviver.show.report.diagrams import read_layers
 from reviver.train.gan.grids import Grid, find_grids
 from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks
+from reviver.train.lstm.scoring import score
 from reviver.train.lstm.summary import METRICS, NUM_LAST_EPOCHS, best, mean_of_last
 from reviver.train.lstm.training import build_network
 from reviver.train.opened import OpenedRun

@@ -14,13 +14,13 @@ import torch
 from torch.optim import Adam
 
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images
-from reviver.data.packed import epoch_order
 from reviver.errors import DataError
 from reviver.gan.centering import CenteredDiscriminator, center_inputs, image_moments
 from reviver.gan.custom_networks import CustomDiscriminator, build_custom
 from reviver.gan.ema import recompute_batch_norm, update_ema
 from reviver.gan.losses import Losses, choose_losses
 from reviver.gan.networks import Discriminator, Generator, one_hot
+from reviver.gan.penalties import Penalties
 from reviver.gan.scores.feature_extractor import FeatureExtractor
 from reviver.gan.scores.monitor import create_monitor, progress_line
 from reviver.gan.step import GANStepResult, StepOptions, gan_step
@@ -180,7 +180,7 @@ def train_epoch(
     history, rng = state.tensors["history"], state.rngs["noise"]
     num_classes = generator.num_classes
     labels = data.labels.to(history.device) if num_classes and data.labels is not None else None
-    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    order = torch.randperm(len(data), generator=make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size)
     batches = batches[: count_batches(len(data), config.batch_size)]
     remaining = batches[state.batch :]
@@ -191,7 +191,7 @@ def train_epoch(
         for optimizer in (opt_generator, opt_discriminator):
             optimizer.param_groups[0]["lr"] = rate * session.lr_scale
         z = rows.take(generator.sample_latents(rows.total, rng))
-        options = StepOptions.from_config(config, state.step, losses)
+        options = build_options(config, losses, state.step)
         classes = None
         if labels is not None:
             classes = torch.cat([one_hot(labels[indices], num_classes), z[:, -num_classes:]])
@@ -221,6 +221,23 @@ def train_epoch(
     check_losses(session)
     state.epoch += 1
     state.batch = 0
+
+
+def build_options(config: GANConfig, losses: Losses, step: int = 0) -> StepOptions:
+    """Return the options of the step after `step` steps of a run.
+
+    The generator is updated in every step number k, 2k, 3k ..., with k = `discriminator_steps`. Penalties are added in the
+    first step and then every `penalty_interval` steps.
+    """
+    has_penalty = config.r1 > 0 or config.gradient_penalty > 0
+    penalties = Penalties(config.r1, config.gradient_penalty, config.penalty_interval)
+    return StepOptions(
+        loss=losses,
+        penalty=penalties if has_penalty and step % config.penalty_interval == 0 else None,
+        update_generator=(step + 1) % config.discriminator_steps == 0,
+        shift_probability=config.shift_probability,
+        precision=config.precision,
+    )
 
 
 def check_losses(session: Session) -> None:

@@ -11,13 +11,13 @@ from reviver.data.generated import encode_symbols
 from reviver.data.palindromes import NUM_DIGITS
 from reviver.data.task import Task
 from reviver.errors import DataError
-from reviver.lstm.classifier import RecurrentClassifier
-from reviver.lstm.scoring import Score, score
+from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.settings.fields import Count
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.tasks import TargetKind
 from reviver.settings.validation import check, refuse
 from reviver.text import short_repr
+from reviver.train.lstm.scoring import Score, score
 
 
 class Evaluation(NamedTuple):

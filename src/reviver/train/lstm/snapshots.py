@@ -12,10 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from reviver.files.file_errors import explain_read_errors
-from reviver.lstm.classifier import RecurrentClassifier
+from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.folder import RunFolder
-from reviver.settings.lstm import LSTMConfig
 
 PREFIX = "network/"
 
@@ -29,12 +28,12 @@ class LSTMSnapshot(NamedTuple):
     network: RecurrentClassifier
 
 
-def is_snapshot_due(epoch: int, config: LSTMConfig) -> bool:
-    """Return whether a snapshot is saved after `epoch`: 1, 4, 16, 64 ..., and half of the maximum number of epochs.
+def is_snapshot_due(epoch: int, epochs: int) -> bool:
+    """Return whether a snapshot is saved after `epoch`: 1, 4, 16, 64 ..., and half of the `epochs`, the most.
 
     The last weights need none, they are in the last checkpoint.
     """
-    return epoch in (4**k for k in range(epoch.bit_length())) or epoch == config.epochs // 2
+    return epoch in (4**k for k in range(epoch.bit_length())) or epoch == epochs // 2
 
 
 def save_snapshot(folder: RunFolder, state: TrainingState, validation_accuracy: float) -> None:

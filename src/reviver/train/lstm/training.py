@@ -11,17 +11,14 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from reviver.cells.classifier import RNNClassifier
 from reviver.data.build import build_task
-from reviver.data.packed import epoch_order
 from reviver.data.palindromes import Palindromes
 from reviver.data.task import Task, correct, mean_loss
-from reviver.lstm import kernel
-from reviver.lstm.classifier import LSTMClassifier, RecurrentClassifier
-from reviver.lstm.custom_cells import CellClassifier, probe
-from reviver.lstm.kernel.library import KERNEL
-from reviver.lstm.layer import chrono
-from reviver.lstm.scoring import Score, score
+from reviver.recurrent import kernel
+from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier, RNNClassifier
+from reviver.recurrent.custom_cells import CellClassifier, probe
+from reviver.recurrent.kernel.library import KERNEL
+from reviver.recurrent.layers import chrono
 from reviver.rng import Rng, make_rng
 from reviver.runs.checkpoint import TrainingState
 from reviver.runs.distributed.parallel_step import step_options
@@ -37,6 +34,7 @@ from reviver.settings.validation import refuse
 from reviver.text import percent
 from reviver.train.lstm import curriculum
 from reviver.train.lstm.curriculum import rank, rank_checkpoint, stopped_early
+from reviver.train.lstm.scoring import Score, score
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
 from reviver.train.lstm.truncated import CarriedBatch
 
@@ -186,7 +184,9 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
     optimizer = build_optimizer(config, network)
     carried = None
     if config.bptt_steps is not None:
-        carried = CarriedBatch(config, device, network.state_sizes)
+        size = min(config.batch_size, config.epoch_size_at(config.length))  # not more than an epoch has
+        shapes = [(config.num_layers, size, *shape) for shape in network.state_sizes]
+        carried = CarriedBatch(shapes, config.length, config.bptt_steps, config.encoding, device)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     history = torch.zeros(max_batches, len(HISTORY), device=device)
     state = TrainingState(
@@ -228,7 +228,7 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
                 _log_validation(session, validation, length, stage.trains, config)
-                if stage.trains and is_snapshot_due(state.epoch, config) and world.is_main:
+                if stage.trains and is_snapshot_due(state.epoch, config.epochs) and world.is_main:
                     save_snapshot(folder, state, validation.accuracy)
                 if stage.trains or passed:
                     keep_best(state, validation, length, config.patience)
@@ -247,7 +247,7 @@ def train_epoch(session: Session, task: Task, length: int, carried: CarriedBatch
     if state.batch == 0:
         history.zero_()
     data = task.training(state.epoch, length).to(history.device)
-    order = epoch_order(config.order, data.block_edges, make_rng(config.seed, f"order/{state.epoch}"))
+    order = torch.randperm(len(data), generator=make_rng(config.seed, f"order/{state.epoch}"))
     batches = order.to(history.device).split(config.batch_size_at(length))
 
     for indices in batches[state.batch :]:

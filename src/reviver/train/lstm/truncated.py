@@ -14,8 +14,7 @@ from torch import Tensor
 
 from reviver.data.generated import encode_symbols
 from reviver.data.palindromes import NUM_DIGITS, Palindromes, half_length
-from reviver.lstm.custom_cells import States
-from reviver.settings.lstm import LSTMConfig
+from reviver.recurrent.custom_cells import States
 
 LOST = 0.2
 """Probability of the correct digit below which a palindrome is given up. Its state is then nearer to that of another digit,
@@ -38,19 +37,23 @@ class Segment(NamedTuple):
 
 
 class CarriedBatch:
-    """B palindromes that are read segment by segment, each at its own position; `shapes` are those of a state of a sequence.
+    """B palindromes that are read segment by segment, each at its own position; `shapes` are those of a state, [D·L, B, ...] each.
 
     A palindrome that ends, or whose digit is lost, is replaced by a fresh one before the next update. Thus one batch has
     palindromes of all ages. `tensors` is the state that a checkpoint needs, changed in place only.
     """
 
-    def __init__(self, config: LSTMConfig, device: torch.device, shapes: Sequence[tuple[int, ...]]) -> None:
-        assert config.bptt_steps is not None
-        self.config = config
-        self.bptt_steps = config.bptt_steps
-        size = min(config.batch_size, config.epoch_size_at(config.length))  # not more than an epoch has
-        self.state = tuple(torch.zeros(config.num_layers, size, *shape, device=device) for shape in shapes)
-        self.halves = torch.zeros(size, half_length(config.length), dtype=torch.uint8, device=device)
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, ...]],
+        max_length: int,
+        bptt_steps: int,
+        encoding: str,
+        device: torch.device,
+    ) -> None:
+        self.bptt_steps, self.encoding, size = bptt_steps, encoding, shapes[0][1]
+        self.state = tuple(torch.zeros(shape, device=device) for shape in shapes)
+        self.halves = torch.zeros(size, half_length(max_length), dtype=torch.uint8, device=device)
         self.remaining = torch.zeros(size, dtype=torch.int64, device=device)  # steps to read; 0 if it needs a fresh one
         self.lengths = torch.ones_like(self.remaining)  # T of each palindrome
         self.started = torch.zeros((), dtype=torch.int64, device=device)
@@ -85,7 +88,7 @@ class CarriedBatch:
         t = position[:, None] + torch.arange(int(lengths.max()), device=position.device)  # [B, S]
         digits = self.halves.gather(1, torch.minimum(t, self.lengths[:, None] - 1 - t).clamp(min=0))
         digits = torch.where(t < (position + lengths)[:, None], digits, 0)
-        x = encode_symbols(digits, NUM_DIGITS, self.config.encoding)
+        x = encode_symbols(digits, NUM_DIGITS, self.encoding)
         state = tuple(entry.clone() for entry in self.state)
         return Segment(x, lengths, state, position == 0, self.halves[:, 0].long())
 

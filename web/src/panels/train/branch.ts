@@ -1,6 +1,7 @@
 /** One line of training: a worker, and what the page has seen of it. */
 import { sum } from "d3-array";
 import { percent } from "../../kit/format";
+import type { GanLine } from "../../train/gan_log";
 import type { Data, Kind, LstmEpoch, LstmTrace, Progress, Run, Saved, Settings, Status } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
 import type { Values } from "../../train/settings";
@@ -28,6 +29,8 @@ export interface Seen {
   points: Point[];
   epochs: LstmEpoch[]; // Of the LSTM
   trace: LstmTrace | null;
+  lines: GanLine[]; // Of the GAN, and how far apart its samples are
+  spread: number | null;
   grid: Float32Array | null; // Of the GAN: pictures of 25 latents [25, P], and the latest logits of D
   logits: { real: number[]; fake: number[] };
   classes: number[];
@@ -40,11 +43,21 @@ export interface Line {
 
 export interface Moment {
   name: string;
-  saved: Saved;
+  settings: Settings;
+  saved: Saved | null; // null at the start, which the settings give
   points: Point[];
 }
 
-const NOTHING = { points: [], epochs: [], trace: null, grid: null, logits: { real: [], fake: [] }, classes: [] };
+const NOTHING = {
+  points: [],
+  epochs: [],
+  trace: null,
+  lines: [],
+  spread: null,
+  grid: null,
+  logits: { real: [], fake: [] },
+  classes: [],
+};
 
 export class Branch {
   #trainer = new Trainer();
@@ -75,7 +88,7 @@ export class Branch {
       })),
     ];
     const points = thin(recorded.map((one, k) => ({ ...one, count: one.step - (recorded[k - 1]?.step ?? 0) })));
-    branch.seen = { ...NOTHING, status, epochStart, points, epochs };
+    branch.seen = { ...NOTHING, status, epochStart, points, epochs, lines };
     branch.from = status.step;
     return branch;
   }
@@ -88,6 +101,7 @@ export class Branch {
     if (Object.keys(changes).length) await this.change(changes);
     this.seen!.points = points.filter(({ step }) => step <= saved.step);
     if (saved.kind === "lstm") this.seen!.epochs = saved.epochs;
+    else this.seen!.lines = saved.log.lines;
     this.from = saved.step;
   }
 
@@ -118,6 +132,8 @@ export class Branch {
       ...{ status, epochStart, epochs },
       points: progress.updates ? thin([...before.points, point]) : before.points,
       trace: lstm?.trace ?? before.trace,
+      lines: gan?.lines.length ? [...before.lines, ...gan.lines] : before.lines,
+      spread: gan?.spread ?? before.spread,
       grid: gan?.grid ?? before.grid,
       logits: gan
         ? { real: join(before.logits.real, gan.realLogits), fake: join(before.logits.fake, gan.fakeLogits) }

@@ -6,6 +6,7 @@ import { provideBlock } from "../../kit/bytes";
 import type { Facts, GanContent, LayerSpec, LstmContent, MlpSpec, TensorBlock } from "../../kit/manifest";
 import { cellOf, shapesOf } from "../../train/cells";
 import { D_LAYERS, LAST, NORMED, SLOPE, weightOf, biasOf } from "../../train/gan_layers";
+import { centeringOf } from "../../train/inputs";
 import { DIGIT_NAMES } from "../../train/palindromes";
 import type { GanSaved, Images, LstmSaved, SequenceData } from "../../train/protocol";
 import { splitSequences } from "../../train/sequences";
@@ -119,6 +120,16 @@ function mlp(id: string, w: Tensors, layers: number[], last: "tanh" | "none", ru
   return { weights: block(id, tensors), layers: specs, negativeSlope: SLOPE };
 }
 
+/** Weights of D for images as they are: of one that saw s (x - m), s W and b - s W m in the first layer. */
+function discriminatorOf({ settings, D: { w } }: GanSaved, bytes: Uint8Array, size: number): Tensors {
+  if (settings.inputCentering === "none") return w;
+  const { mean, scale } = centeringOf(bytes, size ** 2);
+  const [weight, bias] = [weightOf(D_LAYERS[0]), biasOf(D_LAYERS[0])];
+  const W = w[weight].map((value) => value * scale);
+  const b = w[bias].map((value, r) => mean.reduce((sum, m, p) => sum - W[r * mean.length + p] * m, value));
+  return { ...w, [weight]: W, [bias]: b };
+}
+
 /** @param seen has D's logits for the latest images */
 export async function ganContent(
   saved: GanSaved,
@@ -142,7 +153,7 @@ export async function ganContent(
     ...{ id, name: "the GAN of the panel Train", runArgument: "run", step, imageShape: [1, size, size] },
     ...{ noiseSize: Z, latentSize: Z, numClasses: 0, classNames: [], isLogOdds: true },
     generator,
-    discriminator: mlp(`${id}-d`, saved.D.w, D_LAYERS, "none"),
+    discriminator: mlp(`${id}-d`, discriminatorOf(saved, bytes, size), D_LAYERS, "none"),
     classifier: classifier?.spec ?? null,
     latents: block(`${id}-latents`, {
       grid: [normal("grid", GRID), [GRID, Z]],

@@ -1,15 +1,18 @@
 /** Curves of what a network learns; of several lines of training, all. Drawn at most four times a second. */
 import { effect, type ReadonlySignal } from "@preact/signals";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { Chart } from "../../charts/chart";
 import { chartOf, wordsOf } from "../../charts/curves";
 import { Distribution } from "../../charts/distribution";
+import { formatNumber } from "../../kit/format";
 import type { Run } from "../../kit/runs";
 import { DIGITS } from "../../train/palindromes";
+import { diagnoseGan, diagnoseLstm, type Finding } from "../../train/diagnosis";
 import type { Kind } from "../../train/protocol";
 import type { Line, Seen } from "./branch";
 import { columnsOf } from "./content";
 import type { Model } from "./model";
+import type { Session } from "./session";
 
 /**
  * Lines of training of a network, a little late. What draws them has delays that differ, so that not all draw in one frame, of at
@@ -60,11 +63,14 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
   const named = [...ofPage, ...(python ? [{ run: python, prefix: "Python: " }] : [])];
   const about = runOf(kind, { points: [], epochs: [] }, classCount);
   const end = Math.max(1, ...lines.map(({ seen }) => seen.points.at(-1)?.x ?? 0));
+  const problem = useProblem(lines.at(-1)?.seen);
   return (
     <>
+      {problem && <Problem {...{ problem, session }} />}
       {wordsOf([about])
         .filter(({ id }) => SHOWN.includes(id) && id.startsWith(kind))
         .map((curves) => {
+          const found = curves.id === "lstm-loss" ? undefined : problem;
           const { yDomain, ...chart } = chartOf(about, curves, "epoch");
           const series = named.flatMap(({ run, prefix }) =>
             chartOf(run, curves, "epoch").series.map((one) => ({
@@ -78,11 +84,28 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
               yDomain={yDomain ?? [0, null]}
               xDomain={python ? undefined : [0, end]}
               series={series}
+              cursor={found?.epoch}
             />
           );
         })}
     </>
   );
+}
+
+/** The first thing that goes wrong in a line. */
+function useProblem(seen: Seen | undefined): Finding | undefined {
+  return useMemo(() => {
+    if (!seen) return undefined;
+    const { lines, spread, epochs, status } = seen;
+    if (status.kind === "gan") return diagnoseGan(lines, spread)[0];
+    return status.isFinished ? diagnoseLstm(epochs)[0] : undefined; // before, a dip passes
+  }, [seen]);
+}
+
+function Problem({ problem: { epoch, text, remedy }, session }: { problem: Finding; session: Session }) {
+  const before = session.moments.value.filter(({ saved }) => (saved?.epoch ?? 0) < epoch - 1).at(-1);
+  const back = session.lines.value[0]?.seen.status.kind === "gan" && before ? `rewind to ${before.name}, or ` : "";
+  return <p class="wrong">{`Epoch ${formatNumber(epoch)}: ${text}. What helps: ${back}${remedy}.`}</p>;
 }
 
 export function Densities({ lines: of }: { lines: ReadonlySignal<Line[]> }) {

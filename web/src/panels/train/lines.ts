@@ -1,4 +1,5 @@
 /** The lines of one run: at first one, or those of an experiment; at each change the last one parts in two. */
+import { sum } from "d3-array";
 import { isPhone } from "../../kit/player";
 import type { Data, Kind, Run, Settings } from "../../train/protocol";
 import type { Values } from "../../train/settings";
@@ -7,6 +8,15 @@ import { describe, differences } from "./settings";
 
 /** Lines beside each other at most; moments to rewind to at most, and parts of the run between them. */
 const [MAX_LINES, MAX_MOMENTS, PARTS] = [3, 24, 10];
+/** Of what the moments have saved: of a GAN two of them and its start, which takes none. */
+const MAX_BYTES = 60 << 20;
+
+const bytesOf = (value: unknown): number =>
+  ArrayBuffer.isView(value)
+    ? value.byteLength
+    : value && typeof value === "object"
+      ? sum(Object.values(value).map(bytesOf))
+      : 0;
 
 export class Lines {
   branches: Branch[] = []; // The one that goes on with the settings last
@@ -44,7 +54,7 @@ export class Lines {
       throw error;
     });
     this.branches = branches;
-    await this.keep("the start");
+    this.moments = [{ name: "the start", settings: lines.at(-1)![1], saved: null, points: [] }];
   }
 
   /** Lets each make some updates, one after the other on a phone. */
@@ -77,9 +87,9 @@ export class Lines {
     return name;
   }
 
-  async rewind({ saved, points }: Moment) {
+  async rewind({ settings, saved, points }: Moment) {
     const branch = new Branch("", this.branches.at(-1)!.data);
-    await branch.fork(saved, points);
+    await (saved ? branch.fork(saved, points) : branch.start(this.kind, settings));
     this.stop();
     this.branches = [branch];
   }
@@ -87,7 +97,13 @@ export class Lines {
   async keep(name: string) {
     const last = this.branches.at(-1)!;
     const saved = await last.save();
-    this.moments = [...this.moments, { name, saved, points: last.seen!.points }].slice(-MAX_MOMENTS);
+    const moment = { name, settings: saved.settings, saved, points: last.seen!.points };
+    this.moments = [...this.moments, moment].slice(-MAX_MOMENTS);
+    while (bytesOf(this.moments.map((one) => one.saved)) > MAX_BYTES) {
+      const oldest = this.moments.find((one) => one.saved)!;
+      if (oldest === moment) break;
+      this.moments = this.moments.filter((one) => one !== oldest);
+    }
     return saved;
   }
 

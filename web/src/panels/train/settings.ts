@@ -11,6 +11,7 @@ import {
   GAN,
   GAN_ORIGINAL,
   GAN_QUICK,
+  QUICK_DATA,
   LSTM,
   LSTM_ORIGINAL,
   type Setting,
@@ -22,7 +23,6 @@ import { EXPERIMENTS } from "./experiment";
 export type Preset = "original" | "quick";
 
 interface Network {
-  command: string;
   specs: Specs;
   original: Values;
   /** Settings that a reader can begin with; the first ones are those of the panel. */
@@ -34,7 +34,7 @@ interface Network {
 
 export const NETWORKS: Record<Kind, Network> = {
   lstm: {
-    ...{ command: "reviver lstm train --preset original", specs: LSTM, original: LSTM_ORIGINAL },
+    ...{ specs: LSTM, original: LSTM_ORIGINAL },
     presets: { original: LSTM_ORIGINAL },
     steps: {
       length: [2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 40, 60],
@@ -45,7 +45,7 @@ export const NETWORKS: Record<Kind, Network> = {
     phone: { hiddenSize: 64 },
   },
   gan: {
-    ...{ command: "reviver gan train --preset original", specs: GAN, original: GAN_ORIGINAL },
+    ...{ specs: GAN, original: GAN_ORIGINAL },
     presets: { quick: GAN_QUICK, original: GAN_ORIGINAL },
     steps: {
       learningRate: [1e-5, 5e-5, 1e-4, 2e-4, 5e-4, 0.0012, 0.003, 0.01],
@@ -53,7 +53,7 @@ export const NETWORKS: Record<Kind, Network> = {
       r1: [0, 0.05, 0.1, 0.2, 0.5, 1, 3, 10],
       discriminatorSteps: [1, 2, 3, 4, 5],
     },
-    phone: { batchSize: 32 },
+    phone: { batchSize: 32, epochs: 9 },
   },
 };
 
@@ -201,13 +201,21 @@ export const describe = (kind: Kind, settings: Values) =>
 export const labelsOf = (kind: Kind, names: string[]) =>
   names.map((name) => NETWORKS[kind].specs[name].label).join(", ");
 
-/** Returns the command that trains the same from its start, on data if they are given; null if there is none. */
+/**
+ * Returns the command that trains the same from its start, on data if they are given: of the presets, the first one of which it
+ * changes least. Null if there is none.
+ */
 export function commandOf(kind: Kind, settings: Settings, data: string | null): string | null {
-  const { command, original, specs } = NETWORKS[kind];
-  const changes = Object.entries(changesIn(original, settings));
+  const { presets, specs } = NETWORKS[kind];
+  const found = Object.entries(presets).map(([name, values]) => ({
+    name,
+    changes: Object.entries(changesIn(values, settings)),
+  }));
+  const { name: preset, changes } = found.reduce((a, b) => (b.changes.length < a.changes.length ? b : a));
   if (changes.some(([name]) => specs[name].isOfPage)) return null;
   const textOf = (name: string, value: number | string) =>
     value === "on" ? "" : ` ${specs[name].isCell && !Object.hasOwn(BUILT_IN, value) ? "mine.cell" : value}`;
   const options = changes.map(([name, value]) => `--${kebab(name)}${textOf(name, value)}`);
-  return [command, ...(data ? [`--data ${data}`] : []), ...options, "--out run"].join(" ");
+  const other = data && !(preset === "quick" && data === QUICK_DATA) ? [`--data ${data}`] : [];
+  return [`reviver ${kind} train --preset ${preset}`, ...other, ...options, "--out run"].join(" ");
 }
