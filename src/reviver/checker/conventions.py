@@ -7,11 +7,14 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from types import CodeType
 from typing import Any, NamedTuple
 
 from torch import Tensor, as_tensor, nn
 
-from reviver.checker.pieces import Unclear
+from reviver.checker import lstm_mistakes as wrong
+from reviver.checker.pieces import Failure, Unclear, describe
+from reviver.checker.standins import StandIn
 from reviver.checker.watch import Watch
 from reviver.text import short_repr
 
@@ -48,6 +51,7 @@ LSTM_KEYS = ("p", "one", "no", "yes", "cpu", "B", "T", "C", "H", "I")
 GENERATOR_KEYS = ("Z", "image", "pixels", "channels", "width", "B", "cpu", "no", "p")
 FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784}
 FIXED |= {"channels": 1, "width": 16, "Z": 100}
+ONLY_TORCH = "write class {}(nn.Module); PyTorch modules are checked, and the functions of reviver check --start"
 OPTIONAL = ("no", "one", "channels", "width", "image")
 """What keeps the default that a class has."""
 
@@ -120,7 +124,12 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
                 f"what should be the argument {name} of {getattr(cls, '__name__', cls)}?",
                 f"give {name} a default, or call it one of {choices}",
             )
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except RuntimeError as error:
+        if wrong.LEAF in str(error):
+            raise Failure(describe(error), wrong.CHANGED_LEAF) from error
+        raise
 
 
 def seen_arguments(cls: Any) -> Mapping[str, Any]:
@@ -131,13 +140,21 @@ def seen_arguments(cls: Any) -> Mapping[str, Any]:
 
 def build_module(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> nn.Module:
     """Build a network. Raises Unclear, or NotImplementedError if it is still to be written."""
+    base = next((each for each in getattr(cls, "__orig_bases__", ()) if isinstance(each, StandIn)), None)
+    if base is not None:
+        text = f"{cls.__name__} is built on {base._extract_mock_name()}, which is not there"
+        raise Unclear(text, "hand in the file that defines it, too")
     module = build(cls, keys, values)
     if module is None or (
         isinstance(module, nn.Module) and not {*module.parameters(), *loose_tensors(module).values()}
     ):
         raise NotImplementedError
     if not isinstance(module, nn.Module):
-        raise Unclear(f"{cls.__name__} is no nn.Module", f"write class {cls.__name__}(nn.Module), in PyTorch")
+        raise Unclear(f"{cls.__name__} is no nn.Module", ONLY_TORCH.format(cls.__name__))
+    if type(module).forward is nn.Module.forward:
+        inner = [each.co_name for each in type(module).__init__.__code__.co_consts if isinstance(each, CodeType)]
+        if "forward" in inner:
+            raise Failure(f"{cls.__name__} has no forward", wrong.INNER_FORWARD)
     return module
 
 
@@ -152,8 +169,9 @@ def loose_tensors(module: nn.Module) -> dict[str, Tensor]:
         elif isinstance(value, list | tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             values += [(f"{name}[{key!r}]", each) for key, each in items]
-        elif isinstance(value, nn.Module):
+        elif isinstance(value, nn.Module):  # in a plain list
             values += [(f"{name}.{key}", each) for key, each in value.named_parameters()]
+            values += [(f"{name}.{key}", each) for key, each in vars(value).items() if not key.startswith("_")]
     return found
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
+from reviver.checker.lstm_errors import mistake_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, unparsed
 from reviver.checker.updates import are_probabilities, check_gan_loop
 from reviver.checker.watch import Watch
@@ -64,11 +65,15 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
             except Exception as error:
                 problems.append(error)
         raise problems[0]
-    except (NotImplementedError, Unclear):
-        raise
     except Exception as error:
+        mistake = error.mistake if isinstance(error, Failure) else mistake_of(names, names[role], error)
         if isinstance(error, AttributeError) and "module 'torch" in str(error):
-            raise Failure(describe(error), wrong.NO_SUCH_NAME) from error
+            mistake = wrong.NO_SUCH_NAME
+        if mistake:
+            hint = mistake.hint._replace(section=wrong.NETWORKS)
+            raise Failure(describe(error), mistake._replace(hint=hint)) from error
+        if isinstance(error, NotImplementedError | Unclear):
+            raise
         raise Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}") from error
 
 

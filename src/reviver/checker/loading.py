@@ -21,9 +21,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 
 from reviver.checker.pieces import describe, is_library
-from reviver.checker.standins import MODULES, Images, StandIn, open_file
+from reviver.checker.standins import MODULES, USUAL, Images, StandIn, open_file
 from reviver.checker.watch import Watch, cut
 
 ALWAYS = "torchvision matplotlib tensorboard tensorboardX torch.utils.tensorboard seaborn IPython google torchsummary"
@@ -71,12 +73,20 @@ def prepare() -> list[str]:
     return missing
 
 
+def iterate_here(loader: DataLoader[Any]) -> Any:
+    """Return the iterator of a loader that has no processes of its own."""
+    loader.num_workers, loader.timeout = 0, 0
+    return _SingleProcessDataLoaderIter(loader)
+
+
 CHANGES: tuple[tuple[Any, str, Any], ...] = (
     (socket.socket, "connect", refuse),
     (argparse.ArgumentParser, "error", lambda parser, message: None),  # options that are required
     (torch, "set_default_tensor_type", lambda kind: None),  # the check chooses float32 or float64
     (torch, "save", lambda *args, **options: None),
     (builtins, "open", open_file),
+    (DataLoader, "_get_iterator", iterate_here),
+    (nn.parallel, "data_parallel", lambda module, x, *args, **options: module(x)),
     *((owner, "cuda", lambda owner, *args, **options: owner) for owner in (Tensor, nn.Module)),
 )
 """What is another thing in this process: owner, name and value."""
@@ -138,13 +148,26 @@ class Loader(SourceFileLoader):
         except (SyntaxError, ValueError, LookupError, TypeError) as error:
             self.problems.append((path, describe(error) if isinstance(error, SyntaxError) else "is no notebook"))
             return
+        for node in ast.walk(tree) if not module.__package__ else ():
+            if isinstance(node, ast.ImportFrom) and node.module:
+                node.level = 0  # of a package that is not whole
         source = self.sources[path] = SourceFile(tree, names, has_star(tree), [])
-        for statement, may_train in statements(tree):
+        names |= {name: each for name, each in USUAL.items() if name not in names}  # imports may be in a cell above
+        waiting, again = list[tuple[str, ast.stmt, bool, str]](), list[ast.stmt]()
+        todo = list(statements(tree))[::-1]
+        while todo:
+            statement, may_train = todo.pop()
             try:
                 code = compile(ast.Module([statement], []), str(path), "exec")
                 self.run(code, source, statement, may_train=may_train)
             except (Exception, SystemExit) as error:
-                self.problems.append((path, describe(error)))
+                lacking = getattr(error, "name", "") if isinstance(error, NameError) else ""
+                waiting.append(("" if statement in again else lacking or "", statement, may_train, describe(error)))
+            ready = [each for each in waiting if each[0] in names]  # cells of a notebook may stand in another order
+            waiting = [each for each in waiting if each not in ready]
+            again += [each[1] for each in ready]
+            todo += [each[1:3] for each in ready[::-1]]
+        self.problems += [(path, text) for *_, text in waiting]
 
     def run(self, code: CodeType, source: SourceFile, statement: ast.stmt, *, may_train: bool) -> None:
         """Run a statement; one that may train as far as it shows what it does."""

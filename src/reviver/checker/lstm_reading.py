@@ -169,7 +169,10 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
     if embedding is not None:
         if not form.has_digits:
             return None
-        reading = reading._replace(table=sample(33, *embedding[1].weight.shape), embedding=f"{embedding[0]}.weight")
+        name, table = f"{embedding[0]}.weight", sample(33, *embedding[1].weight.shape)
+        shapes = {each: shape for each, shape in shapes_of(network).items() if each != name}
+        sizes = infer_sizes(shapes, sizes._replace(I=table.shape[1]), given + "I")._replace(I=sizes.I)
+        reading = reading._replace(sizes=sizes, table=table, embedding=name)
     elif not form.is_single:
         sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.has_digits else given)
         reading = reading._replace(sizes=sizes, table=torch.eye(sizes.I) if form.has_digits else None)
