@@ -289,3 +289,18 @@ def test_equations_are_compared_line_by_line(capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
     assert main(["check", "my.cell", "--against", "gru"]) == 1
     assert "cannot be compared with gru line by line: c is no state there; " in capsys.readouterr().out
+
+
+def test_a_network_around_a_cell_is_judged_by_its_steps() -> None:
+    found = check(files.AROUND)
+    assert {name: outcome.status for name, outcome in found.items()} == dict.fromkeys(found, "passed")
+    assert set(found) == {"lstm_step", "sequence", "training"}
+    assert "each step of Memory in Tagger takes the state of the step before" in found["sequence"].text
+    reset = check(files.AROUND, "cell(x, states[index]) -> cell(x, (torch.zeros(len(x), 5), torch.zeros(len(x), 5)))")
+    assert reset["sequence"].mistake == "the state is reset at every step"
+
+
+def test_a_weight_that_no_optimizer_has_is_named() -> None:
+    outcome = check(files.AROUND, "Adam(model.parameters()) -> Adam(model.out.parameters())")["training"]
+    assert outcome.mistake == "the optimizer has not all weights of the network"
+    assert outcome.text == "words.weight gets a gradient, and no optimizer has it"

@@ -106,6 +106,7 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
     for name, parameter in parameters.items():
         key, default = stands_for(name, keys, parameters.keys() - {name}), parameter.default
         is_word = isinstance(default, bool | str) and key not in ("yes", "cpu")  # such as cell_type="lstm"
+        is_word |= key == "yes" and isinstance(default, int | float) and not isinstance(default, bool)  # forget_bias=0
         if parameter.kind == parameter.VAR_KEYWORD and "__init__" in vars(cls):  # the names that the code looks up
             words = vars(cls)["__init__"].__code__.co_consts
             found = {word: stands_for(word, keys) for word in words if isinstance(word, str) and word.isidentifier()}
