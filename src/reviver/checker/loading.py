@@ -94,6 +94,7 @@ TEXTS = {
     r"""(?<![=!]=)(?<![=!]= )(["'])(cuda|mps)(?=[:"'])""": r"\1cpu",  # but not where a device is compared
     r"torch\.cuda\.(?=\w+Tensor\b)": "torch.",
     r"(loss\w*)\.data\[0\]": r"\1.item()",  # of torch 0.3
+    r"\btqdm\.(notebook|auto)\b": "tqdm",  # whose bars need a page
 }
 """What is replaced in the text of a file."""
 
