@@ -332,3 +332,44 @@ RIGHT_CELLS = {
     "a pair and a mask": "x, prev_hidden, prev_cell) -> x, hx, mask=None) && both = -> prev_hidden, prev_cell = hx; both =",
     "c before h": "prev_hidden, prev_cell) -> c, prev_hidden) && prev_cell + -> c + && hidden, cell -> cell, hidden",
 }
+
+AROUND = """
+import torch
+from torch import nn
+
+class Memory(nn.Module):
+    def __init__(self, input_size, hidden_size, forget_bias=0):
+        super().__init__()
+        self.forget_bias = forget_bias
+        self.gates = nn.Linear(input_size + hidden_size, 4 * hidden_size)
+
+    def forward(self, x, state):
+        h, c = state
+        i, f, g, o = self.gates(torch.cat([x, h], 1)).chunk(4, 1)
+        c = torch.sigmoid(f + self.forget_bias) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(9, 4)
+        self.cells = nn.ModuleList([Memory(4, 5), Memory(5, 5)])
+        self.norm, self.out = nn.LayerNorm(5), nn.Linear(5, 3)
+
+    def forward(self, words):
+        states = [(torch.zeros(len(words), 5), torch.zeros(len(words), 5)) for _ in self.cells]
+        for word in words.T:
+            x = self.words(word)
+            for index, cell in enumerate(self.cells):
+                states[index] = cell(x, states[index])
+                x = states[index][0]
+        return self.out(self.norm(x))
+
+model = Tagger()
+optimizer = torch.optim.Adam(model.parameters())
+for _ in range(9):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(torch.randint(0, 9, (7, 6))), torch.randint(0, 3, (7,))).backward()
+    optimizer.step()
+"""
+"""A network of two layers with an embedding and a norm, around a cell whose name says nothing."""

@@ -44,8 +44,8 @@ def check(text: str, edits: str = "", name: str = "mine.py") -> dict[str, PieceO
         assert old.strip() in text, old
         text = text.replace(old.strip(), new.strip())
     Path(name).write_text(text)
-    sources, problems = loading.load([Path(name).resolve()])
-    names = recognize(sources)
+    sources, problems, watch = loading.load([Path(name).resolve()])
+    names = recognize(sources) | {"*seen": watch}
     found = {outcome.piece: outcome for outcome in run_pieces(names, find_pieces(names))}
     assert found, problems
     return found
@@ -202,8 +202,10 @@ def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     assert (outcome.status, outcome.mistake) == ("unclear", "")
     assert outcome.text == "what should be the argument how_many_of_these of LSTM?"
     assert outcome.hint.startswith("give how_many_of_these a default, or call it one of ")
+    absolute = check(files.GAN, "nn.BCELoss() -> nn.L1Loss() && nn.Sigmoid() -> nn.Identity()")["gan_step"]
+    assert (absolute.status, absolute.hint) == ("unclear", "use the losses of the text")
     least_squares = check(files.GAN, "nn.BCELoss() -> nn.MSELoss() && nn.Sigmoid() -> nn.Identity()")["gan_step"]
-    assert (least_squares.status, least_squares.hint) == ("unclear", "use the losses of the text")
+    assert (least_squares.status, least_squares.text.rpartition("; ")[2]) == ("passed", "it is least squares")
     outcome = check(files.LSTM, "range(self.seq_length) -> range(self.seq_length - 1)")["sequence"]
     assert outcome.status == "unclear"
     assert outcome.text.startswith("it reads one step fewer than seq_length")
@@ -287,3 +289,18 @@ def test_equations_are_compared_line_by_line(capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
     assert main(["check", "my.cell", "--against", "gru"]) == 1
     assert "cannot be compared with gru line by line: c is no state there; " in capsys.readouterr().out
+
+
+def test_a_network_around_a_cell_is_judged_by_its_steps() -> None:
+    found = check(files.AROUND)
+    assert {name: outcome.status for name, outcome in found.items()} == dict.fromkeys(found, "passed")
+    assert set(found) == {"lstm_step", "sequence", "training"}
+    assert "each step of Memory in Tagger takes the state of the step before" in found["sequence"].text
+    reset = check(files.AROUND, "cell(x, states[index]) -> cell(x, (torch.zeros(len(x), 5), torch.zeros(len(x), 5)))")
+    assert reset["sequence"].mistake == "the state is reset at every step"
+
+
+def test_a_weight_that_no_optimizer_has_is_named() -> None:
+    outcome = check(files.AROUND, "Adam(model.parameters()) -> Adam(model.out.parameters())")["training"]
+    assert outcome.mistake == "the optimizer has not all weights of the network"
+    assert outcome.text == "words.weight gets a gradient, and no optimizer has it"

@@ -14,7 +14,9 @@ from reviver.checker.gan_pieces import GAN_PIECES, is_own
 from reviver.checker.loading import SourceFile
 from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
+from reviver.checker.lstm_roles import find_roles
 from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, run_pieces
+from reviver.checker.watch import Watch
 from reviver.errors import ConfigError
 
 PIECES = (*LSTM_PIECES, *GAN_PIECES)
@@ -54,6 +56,11 @@ class CheckReport(NamedTuple):
         points = [outcome.points for outcome in self.outcomes if outcome.points is not None]
         return sum(points) if points else None
 
+    @property
+    def most(self) -> float:
+        """The points that the pieces which are understood could have."""
+        return sum(outcome.worth for outcome in self.outcomes if outcome.points is not None)
+
     def scored(self, worth: Mapping[str, float] | None) -> "CheckReport":
         """Return the report with the points of each piece, 0 for one without; without any each has 1."""
         if worth is None:
@@ -70,6 +77,8 @@ class CheckReport(NamedTuple):
         """How many pieces pass, or what is the matter."""
         num_passed = sum(outcome.status == "passed" for outcome in self.outcomes)
         count = f"{num_passed} of {len(self.outcomes)} pieces pass" if self.outcomes else ""
+        if self.outcomes and all(outcome.status == "unclear" for outcome in self.outcomes):
+            count = "is not understood"
         return f"{self.file}: {'; '.join(filter(None, [count, self.error]))}"
 
     def __repr__(self) -> str:
@@ -124,6 +133,10 @@ def find_pieces(names: Namespace) -> list[Piece]:
         if course.get("points"):
             return piece.name in course["points"]
         is_foreign = piece.network in names.get("*foreign", ())
+        if is_foreign and {"generator", "discriminator"} & found:
+            return piece.name in ("generator", "discriminator", "gan_step") or (
+                piece.name == "losses" and "losses" in found
+            )
         return not is_foreign or (piece.name in found and piece.name not in NOT_ASKED)
 
     return [piece for piece in PIECES if piece.network in networks and is_asked(piece)]
@@ -147,9 +160,11 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
         if found := [name for name in classes if re.search(pattern, name.lower())]:
             best = min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))
             names[role] = classes[best]
+    names = find_gan(classes, any(is_gan for source in sources for _, is_gan in source.trained)) | names
     if not CLASSES.keys() & names.keys():
         names |= guess_lstm(classes, texts)
     tell_cells(names, texts)
+    names = try_roles(names | {"*sources": list(sources)}, classes)
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names |= {"*sources": list(sources), "*foreign": [network for network, is_asked in own.items() if not is_asked]}
     for loop in find_loops(sources):
@@ -158,6 +173,23 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
         elif not loop.is_gan and not {"Generator", "update"} & names.keys():
             names.setdefault("LSTM loop", loop)
     return names
+
+
+def find_gan(classes: Mapping[str, Any], is_trained: bool) -> dict[str, Any]:
+    """Return the two networks of a GAN that was seen to run: one returns what the other takes, which returns one number."""
+    numbers = {cls: Watch.numbers[cls] for cls in classes.values() if cls in Watch.numbers} if is_trained else {}
+    pairs = [(G, D) for G in numbers for D in numbers if numbers[D] == (numbers[G][1], 1) and G is not D]
+    return dict(zip(("Generator", "Discriminator"), pairs[0], strict=True)) if pairs else {}
+
+
+def try_roles(names: dict[str, Any], classes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names with the LSTM and the cell of another course's file, told apart by what agrees."""
+    if {"Recaller", "lstm_step", "Generator", "Discriminator"} & names.keys():
+        return names
+    roles = find_roles(names | {"*foreign": ["lstm"]}, classes)
+    is_kept = "*guessed" in names and roles.get("LSTM") is names["*guessed"]
+    others = {"LSTM", "LSTMCell"} | ({"*guessed"} if not is_kept else set())
+    return {name: each for name, each in names.items() if name not in others} | roles
 
 
 def guess_lstm(classes: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:

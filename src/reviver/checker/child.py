@@ -71,8 +71,8 @@ def main(folder: str, results: str, seconds: float, num_bytes: int, course: Mapp
     sources, problems, names = list[SourceFile](), list[str](), dict[str, Any]()
     with open(results, "a", encoding="utf-8", buffering=1) as file:  # noqa: PTH123
         try:
-            sources, problems = load(files)
-            names = recognize(sources) | {"*course": course}
+            sources, problems, watch = load(files)
+            names = recognize(sources) | {"*course": course, "*seen": watch}
         except BaseException as error:
             problems = [describe(error)]
         pieces = find_pieces(names)

@@ -7,11 +7,15 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from types import CodeType
 from typing import Any, NamedTuple
 
 from torch import Tensor, as_tensor, nn
 
-from reviver.checker.pieces import Unclear
+from reviver.checker import lstm_mistakes as wrong
+from reviver.checker.pieces import Failure, Unclear, describe
+from reviver.checker.standins import StandIn
+from reviver.checker.watch import Watch
 from reviver.text import short_repr
 
 ARGUMENTS = {
@@ -47,6 +51,7 @@ LSTM_KEYS = ("p", "one", "no", "yes", "cpu", "B", "T", "C", "H", "I")
 GENERATOR_KEYS = ("Z", "image", "pixels", "channels", "width", "B", "cpu", "no", "p")
 FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784}
 FIXED |= {"channels": 1, "width": 16, "Z": 100}
+ONLY_TORCH = "write class {}(nn.Module); PyTorch modules are checked, and the functions of reviver check --start"
 OPTIONAL = ("no", "one", "channels", "width", "image")
 """What keeps the default that a class has."""
 
@@ -97,10 +102,11 @@ class Sizes:
 def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> Any:
     """Call a class or function with arguments by their names; an unknown one keeps its default. Raises Unclear."""
     known, arguments = FIXED | dict(values), dict[str, Any]()
-    parameters = inspect.signature(cls).parameters
+    parameters, seen = inspect.signature(cls).parameters, seen_arguments(cls)
     for name, parameter in parameters.items():
         key, default = stands_for(name, keys, parameters.keys() - {name}), parameter.default
         is_word = isinstance(default, bool | str) and key not in ("yes", "cpu")  # such as cell_type="lstm"
+        is_word |= key == "yes" and isinstance(default, int | float) and not isinstance(default, bool)  # forget_bias=0
         if parameter.kind == parameter.VAR_KEYWORD and "__init__" in vars(cls):  # the names that the code looks up
             words = vars(cls)["__init__"].__code__.co_consts
             found = {word: stands_for(word, keys) for word in words if isinstance(word, str) and word.isidentifier()}
@@ -109,6 +115,8 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
             pass
         elif key and (default is parameter.empty or not (is_word or key in OPTIONAL)):
             arguments[name] = known[key]
+        elif default is parameter.empty and seen and name in seen:
+            arguments[name] = seen[name]
         elif default is parameter.empty and stands_for(name, ["settings"]):
             arguments[name] = Sizes(known, keys)
         elif default is parameter.empty:
@@ -117,18 +125,37 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
                 f"what should be the argument {name} of {getattr(cls, '__name__', cls)}?",
                 f"give {name} a default, or call it one of {choices}",
             )
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except RuntimeError as error:
+        if wrong.LEAF in str(error):
+            raise Failure(describe(error), wrong.CHANGED_LEAF) from error
+        raise
+
+
+def seen_arguments(cls: Any) -> Mapping[str, Any]:
+    """Return the arguments that the submission itself built a class with, by name."""
+    found = Watch.built.get(cls)
+    return inspect.signature(cls).bind(*found.args, **found.kwargs).arguments if found else {}
 
 
 def build_module(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, Any]) -> nn.Module:
     """Build a network. Raises Unclear, or NotImplementedError if it is still to be written."""
+    base = next((each for each in getattr(cls, "__orig_bases__", ()) if isinstance(each, StandIn)), None)
+    if base is not None:
+        text = f"{cls.__name__} is built on {base._extract_mock_name()}, which is not there"
+        raise Unclear(text, "hand in the file that defines it, too")
     module = build(cls, keys, values)
     if module is None or (
         isinstance(module, nn.Module) and not {*module.parameters(), *loose_tensors(module).values()}
     ):
         raise NotImplementedError
     if not isinstance(module, nn.Module):
-        raise Unclear(f"{cls.__name__} is no nn.Module", f"write class {cls.__name__}(nn.Module), in PyTorch")
+        raise Unclear(f"{cls.__name__} is no nn.Module", ONLY_TORCH.format(cls.__name__))
+    if type(module).forward is nn.Module.forward:
+        inner = [each.co_name for each in type(module).__init__.__code__.co_consts if isinstance(each, CodeType)]
+        if "forward" in inner:
+            raise Failure(f"{cls.__name__} has no forward", wrong.INNER_FORWARD)
     return module
 
 
@@ -143,8 +170,9 @@ def loose_tensors(module: nn.Module) -> dict[str, Tensor]:
         elif isinstance(value, list | tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             values += [(f"{name}[{key!r}]", each) for key, each in items]
-        elif isinstance(value, nn.Module):
+        elif isinstance(value, nn.Module):  # in a plain list
             values += [(f"{name}.{key}", each) for key, each in value.named_parameters()]
+            values += [(f"{name}.{key}", each) for key, each in vars(value).items() if not key.startswith("_")]
     return found
 
 
@@ -167,12 +195,16 @@ PLACES: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {
     "[T, B]": lambda x: [x[:, :, 0].T],
     "[B, 1, T]": lambda x: [x.transpose(1, 2)],
 }
+
 INTEGERS = sorted(PLACES, key=lambda name: "{" in name)
 FORMS = (
     *(Form(name.format("I"), inputs, "{" not in name) for name, inputs in PLACES.items()),
     *(Form(f"{name.format(1)} of integers", PLACES[name], has_digits=True) for name in INTEGERS),
     Form("[B, T, 1] of integers, which are single inputs", PLACES["[B, T, {}]"], True, True),
     Form("[B, I], step by step", lambda x: x.unbind(1)),
+    Form("[B, 1, T, I]", lambda x: [x[:, None]]),
+    Form("[T, I], one sequence at a time", lambda x: x.unbind(0)),
+    Form("[T] of integers, one sequence at a time", lambda x: x[..., 0].unbind(0), has_digits=True),
 )
 
 
@@ -198,4 +230,18 @@ def read_logits(result: Any, sizes: LSTMSizes) -> Tensor:
     raise Unclear(
         f"forward returns {shown} for {B} sequences, where one number per class was expected",
         "return the logits of the last step, [batch, classes]",
+    )
+
+
+def read_alone(result: Any, sizes: LSTMSizes) -> Tensor:
+    """Return what a network says about the last step of one sequence, [C] or [H]. Raises Unclear."""
+    parts = [result]
+    while parts:
+        part = parts.pop(0)
+        if isinstance(part, tuple | list):
+            parts[:0] = part
+        elif isinstance(part, Tensor) and part.ndim and part.shape[-1] in (sizes.C, sizes.H):
+            return part.reshape(-1, part.shape[-1])[-1]
+    raise Unclear(
+        f"forward returns {short_repr(result)} for one sequence", "return the logits of the last step, [classes]"
     )

@@ -107,6 +107,12 @@ NO_TANH, NO_SIGMOID, SAME_IMAGE, SAME_ANSWER, TWO_SIGMOIDS = table(
     ("all images get the same answer", INPUT),
     ("there is a sigmoid at the end of D, and another in the loss", SIGMOIDS),
 )
+NO_SUCH_NAME = Mistake(
+    "a name is used that torch does not have", Hint(NETWORKS, "How does the documentation spell it?")
+)
+NO_BRACKETS = Mistake(
+    "brackets are missing behind no_grad", Hint(TRAIN, "What does `with` need: a class, or an object of it?")
+)
 TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, DROPPED = table(
     ("an optimizer steps before the other gradient is there", SAME),
     ("the fake images are used again after the step of G, without detach", REACH),

@@ -9,6 +9,7 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from math import isqrt, prod
 from typing import Any
 
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
+from reviver.checker.lstm_errors import mistake_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, unparsed
 from reviver.checker.updates import are_probabilities, check_gan_loop
+from reviver.checker.watch import Watch
 from reviver.data.images.named import read_mnist
 
 LATENT_SIZE, IMAGE_SHAPE = 100, (1, 28, 28)
@@ -41,12 +44,17 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
     advice = "Discriminator(), called with images [N, 784] or [N, 1, 28, 28]"
     if is_G:
         advice = "Generator(latent_dim), called with noise [N, latent_dim]"
+    if (seen := names.get("*seen")) and (found := build_as_seen(seen, names[role])):
+        return found
     try:
         keys = GENERATOR_KEYS if is_G else GENERATOR_KEYS[1:]
         module = build_module(names[role], keys, {"image": IMAGE_SHAPE, "Z": LATENT_SIZE}).train()
-        inputs = [sample(2, 8, 1, side, side).tanh() for side in (28, 32, 64)]
+        out, *rest = next((each.shape for each in module.parameters() if each.ndim > 1), (0, LATENT_SIZE))
+        sizes = [(1, 28), (1, 32), (1, 64), (3, 32), (3, 64), (3, 128)]
+        inputs = [sample(2, 8, channels, side, side).tanh() for channels, side in sizes]
+        if len(rest) == 1:
+            inputs.append(sample(2, 8, rest[0], 1, 1).tanh())
         if is_G:
-            out, *rest = next((each.shape for each in module.parameters() if each.ndim > 1), (0, LATENT_SIZE))
             inputs = [sample(1, 8, size, 1, 1) for size in (LATENT_SIZE, rest[0] if len(rest) == 1 else out)]
         for example in (each for images in inputs for each in (images, images.flatten(1))):
             try:
@@ -57,10 +65,30 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
             except Exception as error:
                 problems.append(error)
         raise problems[0]
-    except (NotImplementedError, Unclear):
-        raise
     except Exception as error:
+        mistake = error.mistake if isinstance(error, Failure) else mistake_of(names, names[role], error)
+        if isinstance(error, AttributeError) and "module 'torch" in str(error):
+            mistake = wrong.NO_SUCH_NAME
+        if mistake:
+            hint = mistake.hint._replace(section=wrong.NETWORKS)
+            raise Failure(describe(error), mistake._replace(hint=hint)) from error
+        if isinstance(error, NotImplementedError | Unclear):
+            raise
         raise Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}") from error
+
+
+def build_as_seen(seen: Watch, cls: Any) -> tuple[nn.Module, Tensor] | None:
+    """Build a network as the submission built it, with inputs as it got them; None if it was not seen to run."""
+    if cls not in seen.built or cls not in seen.called:
+        return None
+    first, *others = seen.called[cls]
+    for number in (8, len(first)):  # some know only the size of their batches
+        with suppress(Exception):
+            module = seen.built[cls].call(cls).train()
+            example = sample(1, number, *first.shape[1:])
+            if not others and len(module(example)) == number:
+                return module, example
+    return None
 
 
 def examine(network: nn.Module, example: Tensor, same: Mistake, is_own: bool) -> tuple[Tensor, list[str]]:
@@ -95,7 +123,7 @@ def check_generator(names: Namespace) -> str:
             raise Failure(text, wrong.NO_SIGMOID)
         if own and bool((values.abs() > 1).any()):
             raise Failure(text, wrong.NO_TANH)
-    with torch.no_grad():
+    with torch.no_grad(), suppress(RuntimeError):  # some know only the size of their batches
         if not torch.allclose(G.eval()(z)[:4], G(z[:4])):
             raise Failure("in eval mode an image depends on the others of its batch")
     return "\n".join([f"images [{', '.join(map(str, ('N', *shape[1:])))}]; {text}", *remarks])
@@ -190,8 +218,10 @@ def check_gan_step(names: Namespace) -> str:
         return "both networks are updated once, each by its own loss"
     torch.set_default_dtype(torch.float32)
     (G, z), (D, example) = build_network(names, "Generator"), build_network(names, "Discriminator")
-    side = isqrt(example[0].numel())
-    images = torch.rand(6 * BATCH_SIZE, 1, side, side) * 2 - 1
+    shape = tuple(example.shape[1:])
+    if len(shape) == 1:
+        shape = (1, isqrt(shape[0]), isqrt(shape[0]))
+    images = torch.rand(6 * BATCH_SIZE, *shape) * 2 - 1
     return check_gan_loop(names["GAN loop"], G, D, images, example, z.shape[1])
 
 

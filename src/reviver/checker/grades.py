@@ -30,7 +30,7 @@ def write_grades(reports: Sequence[CheckReport]) -> str:
 
     A column is empty where a submission is about the other network, and where the check does not understand a piece.
     """
-    table, columns = io.StringIO(), ["file", "points", *pieces_of(reports), "remarks", "not understood"]
+    table, columns = io.StringIO(), ["file", "points", "of", *pieces_of(reports), "remarks", "not understood"]
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
     for report in reports:
@@ -38,7 +38,7 @@ def write_grades(reports: Sequence[CheckReport]) -> str:
         remarks = [f"{o.piece}: {o.mistake or o.text}" for o in report.outcomes if o.status in {"failed", "missing"}]
         (remarks if report.outcomes else unclear)[:0] = [report.error] * bool(report.error)
         row: dict[str, Any] = {outcome.piece: outcome.points for outcome in report.outcomes}
-        row |= {"file": report.file, "points": report.points}
+        row |= {"file": report.file, "points": report.points, "of": report.most if report.points is not None else None}
         writer.writerow(row | {"remarks": "; ".join(remarks), "not understood": "; ".join(unclear)})
     return table.getvalue()
 
@@ -87,7 +87,7 @@ def write_page(reports: Sequence[CheckReport]) -> str:
         if not report.outcomes:
             groups["unclear", "all", report.error].append(index)
         for outcome in report.outcomes:
-            text = outcome.mistake or ("another mistake" if outcome.status == "failed" else outcome.text)
+            text = outcome.mistake or outcome.text
             groups[outcome.status, outcome.piece, text].append(index)
     points = [report.points for report in reports if report.points is not None]
     most = max(sum(outcome.worth for outcome in report.outcomes) for report in reports)

@@ -1,54 +1,38 @@
-"""Run the definitions of a submission, in a child process: its imports, functions, classes and settings, not its training.
+"""Run a submission in a child process, its training for a few updates only, and write down what networks it builds and calls.
 
-What is missing on this machine, such as torchvision, data or a module that was not handed in, is replaced by a stand-in
-that does nothing. Calls for a GPU go to the CPU.
+What is missing on this machine, such as torchvision, data or a module that was not handed in, is replaced by a stand-in:
+data sets have items, all else does nothing. Calls for a GPU go to the CPU.
 """
 
 import argparse
 import ast
+import builtins
 import json
 import re
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
-from unittest.mock import MagicMock
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 
 from reviver.checker.pieces import describe, is_library
+from reviver.checker.standins import MODULES, USUAL, Images, StandIn, open_file
+from reviver.checker.watch import Watch, cut
 
 ALWAYS = "torchvision matplotlib tensorboard tensorboardX torch.utils.tensorboard seaborn IPython google torchsummary"
 ALWAYS += " wandb sacred tkinter cv2"
 """Modules for which there is always a stand-in: they draw, log or load data."""
-LIBRARIES = {"torch", "np", "numpy", "random", "os", "sys", "warnings", "math"}
-"""Modules whose calls at the top of a file are run, such as torch.manual_seed(1)."""
-
-
-class StandIn(MagicMock):
-    """A module, or what is in it, that does nothing, whatever is asked of it; as a decorator it returns the function."""
-
-    __all__ = ()
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.__bool__ = lambda _: False
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Return the function that is decorated, or another stand-in."""
-        is_decorator = len(args) == 1 and callable(args[0]) and not options
-        return args[0] if is_decorator else super().__call__(*args, **options)
-
-    def __format__(self, spec: str) -> str:
-        return ""
-
-    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        return (object,)
+MAX_RETRIES = 20
+"""How often a statement is run again with stand-ins for what was missing."""
 
 
 class StandInFinder:
@@ -68,7 +52,7 @@ class StandInFinder:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return a stand-in."""
         self.found.append(spec.name)
-        return StandIn(name=spec.name)
+        return MODULES[spec.name] if spec.name in MODULES else StandIn(name=spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Do nothing."""
@@ -89,10 +73,20 @@ def prepare() -> list[str]:
     return missing
 
 
+def iterate_here(loader: DataLoader[Any]) -> Any:
+    """Return the iterator of a loader that has no processes of its own."""
+    loader.num_workers, loader.timeout = 0, 0
+    return _SingleProcessDataLoaderIter(loader)
+
+
 CHANGES: tuple[tuple[Any, str, Any], ...] = (
     (socket.socket, "connect", refuse),
     (argparse.ArgumentParser, "error", lambda parser, message: None),  # options that are required
     (torch, "set_default_tensor_type", lambda kind: None),  # the check chooses float32 or float64
+    (torch, "save", lambda *args, **options: None),
+    (builtins, "open", open_file),
+    (DataLoader, "_get_iterator", iterate_here),
+    (nn.parallel, "data_parallel", lambda module, x, *args, **options: module(x)),
     *((owner, "cuda", lambda owner, *args, **options: owner) for owner in (Tensor, nn.Module)),
 )
 """What is another thing in this process: owner, name and value."""
@@ -100,6 +94,7 @@ TEXTS = {
     r"""(?<![=!]=)(?<![=!]= )(["'])(cuda|mps)(?=[:"'])""": r"\1cpu",  # but not where a device is compared
     r"torch\.cuda\.(?=\w+Tensor\b)": "torch.",
     r"(loss\w*)\.data\[0\]": r"\1.item()",  # of torch 0.3
+    r"\btqdm\.(notebook|auto)\b": "tqdm",  # whose bars need a page
 }
 """What is replaced in the text of a file."""
 
@@ -109,6 +104,10 @@ class SourceFile(NamedTuple):
 
     tree: ast.Module
     names: dict[str, Any]
+    has_star: bool
+    """Whether it imports all names of a module that is missing."""
+    trained: list[tuple[ast.stmt, bool]]
+    """The statements in which an optimizer stepped, and whether it was more than one optimizer."""
 
 
 def read_source(path: Path) -> ast.Module:
@@ -128,6 +127,14 @@ def read_source(path: Path) -> ast.Module:
     return ast.parse(text, str(path))
 
 
+def has_star(tree: ast.Module) -> bool:
+    """Return whether a file imports all names of a module that is not there."""
+    found = [each.module or "" for each in tree.body if isinstance(each, ast.ImportFrom) and each.names[0].name == "*"]
+    own = {path.stem for path in Loader.sources} | {path.stem for path in Path.cwd().rglob("*.py")}
+    roots = {each.partition(".")[0] for each in found} - {""} - own
+    return any(each not in sys.modules and find_spec(each) is None for each in roots)
+
+
 class Loader(SourceFileLoader):
     """Load a file of a submission: run its definitions, as far as they can be run."""
 
@@ -142,17 +149,51 @@ class Loader(SourceFileLoader):
         except (SyntaxError, ValueError, LookupError, TypeError) as error:
             self.problems.append((path, describe(error) if isinstance(error, SyntaxError) else "is no notebook"))
             return
-        self.sources[path] = SourceFile(tree, names)
-        for statement in definitions(tree):
+        for node in ast.walk(tree) if not module.__package__ else ():
+            if isinstance(node, ast.ImportFrom) and node.module:
+                node.level = 0  # of a package that is not whole
+        source = self.sources[path] = SourceFile(tree, names, has_star(tree), [])
+        names |= {name: each for name, each in USUAL.items() if name not in names}  # imports may be in a cell above
+        waiting, again = list[tuple[str, ast.stmt, bool, str]](), list[ast.stmt]()
+        todo = list(statements(tree))[::-1]
+        while todo:
+            statement, may_train = todo.pop()
             try:
-                exec(compile(ast.Module([statement], []), str(path), "exec"), names)  # noqa: S102
+                code = compile(ast.Module([statement], []), str(path), "exec")
+                self.run(code, source, statement, may_train=may_train)
             except (Exception, SystemExit) as error:
-                self.problems.append((path, describe(error)))
+                lacking = getattr(error, "name", "") if isinstance(error, NameError) else ""
+                waiting.append(("" if statement in again else lacking or "", statement, may_train, describe(error)))
+            ready = [each for each in waiting if each[0] in names]  # cells of a notebook may stand in another order
+            waiting = [each for each in waiting if each not in ready]
+            again += [each[1] for each in ready]
+            todo += [each[1:3] for each in ready[::-1]]
+        self.problems += [(path, text) for *_, text in waiting]
+
+    def run(self, code: CodeType, source: SourceFile, statement: ast.stmt, *, may_train: bool) -> None:
+        """Run a statement; one that may train as far as it shows what it does."""
+        stepped = set[int]()
+        for _ in range(MAX_RETRIES):
+            try:
+                with cut(stepped) if may_train else nullcontext():
+                    exec(code, source.names)  # noqa: S102
+                break
+            except NameError as error:
+                if not source.has_star or not error.name or hasattr(builtins, error.name):
+                    raise
+                source.names[error.name] = StandIn(name=error.name)  # a module that is missing may have it
+            except (AttributeError, TypeError) as error:
+                if not re.search("'(list|tuple)' object|not list", str(error)) or not Images.have_labels:
+                    raise
+                Images.have_labels = False
+            finally:
+                if stepped and (not source.trained or source.trained[-1][0] is not statement):
+                    source.trained.append((statement, len(stepped) > 1))
 
 
-def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
-    """Run the definitions of files that may import each other; return their names, and why some could not be run."""
-    Loader.sources, Loader.problems = {}, []
+def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str], Watch]:
+    """Run files that may import each other; return their names, why some could not be run, and what networks did."""
+    Loader.sources, Loader.problems, Images.made, Images.have_labels = {}, [], [], True
     root, finder = str(Path.cwd()), FileFinder.path_hook((Loader, [".py"]))
 
     def find(folder: str) -> Any:
@@ -162,45 +203,20 @@ def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
 
     sys.path_hooks.insert(0, find)
     sys.path[:0] = dict.fromkeys([root, *(str(path.parent) for path in paths)])
-    for path in paths:
-        if path not in Loader.sources:  # not yet imported by another one
-            module = ModuleType(path.stem)
-            module.__file__, module.__package__ = str(path), ".".join(path.relative_to(root).parts[:-1])
-            sys.modules.setdefault(path.stem, module)
-            Loader(path.stem, str(path)).exec_module(module)
+    with Watch() as watch:
+        for path in paths:
+            if path not in Loader.sources:  # not yet imported by another one
+                module = ModuleType(path.stem)
+                module.__file__, module.__package__ = str(path), ".".join(path.relative_to(root).parts[:-1])
+                sys.modules.setdefault(path.stem, module)
+                Loader(path.stem, str(path)).exec_module(module)
     problems = [f"{path.name}: {text}" if len(paths) > 1 else text for path, text in Loader.problems]
-    return [Loader.sources[path] for path in paths if path in Loader.sources], problems
+    return [Loader.sources[path] for path in paths if path in Loader.sources], problems, watch
 
 
-def definitions(tree: ast.Module) -> Iterator[ast.stmt]:
-    """Yield the statements of a file that define something; of the calls those that set something up, and no training."""
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    loops = {node.name for node in functions if any(isinstance(each, ast.For | ast.While) for each in ast.walk(node))}
+def statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, bool]]:
+    """Yield the statements of a file, also those for when it is the main one, and whether they may train."""
     for statement in tree.body:
-        match statement:
-            case ast.If() if "__name__" in ast.unparse(statement.test):
-                yield from (each for each in statement.body if is_setting(each) and not trains(each, loops))
-            case ast.Expr(ast.Call(function)) if not (root(function) in LIBRARIES or is_setting(statement)):
-                pass
-            case ast.Assign() | ast.AugAssign() | ast.While() | ast.With() | ast.For() if trains(statement, loops):
-                pass
-            case _:
-                yield statement
-
-
-def root(function: ast.expr) -> str:
-    """Return the first name of `a.b.c`."""
-    return ast.unparse(function).partition(".")[0]
-
-
-def trains(statement: ast.stmt, loops: set[str]) -> bool:
-    """Return whether a statement calls one of the functions with loops, or what updates weights."""
-    called = {root(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
-    return bool(called & loops) or bool(re.search(r"\.(backward|step|zero_grad)\b", ast.unparse(statement)))
-
-
-def is_setting(node: ast.stmt) -> bool:
-    """Return whether a statement builds the parser of options or reads them, or chooses a device."""
-    text = ast.unparse(node)
-    words = ("argparse", ".add_argument(", ".parse_args(", ".parse_known_args(", "torch.device(")
-    return isinstance(node, ast.Assign | ast.Expr) and any(word in text for word in words)
+        is_main = isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
+        for each in statement.body if isinstance(statement, ast.If) and is_main else [statement]:
+            yield each, not isinstance(each, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from reviver.checker.conventions import stands_for
-from reviver.checker.loading import SourceFile, StandIn
+from reviver.checker.loading import SourceFile
+from reviver.checker.standins import StandIn
+from reviver.checker.watch import SeenEnough
 
 ROLES = {
     "loader": "dataloader loader loader_train train_loader data_loader dataset train_dataloader trainloader data",
@@ -55,18 +57,39 @@ class Loop(NamedTuple):
     function: Callable[..., Any] | None
     is_gan: bool
     """Whether it steps two optimizers."""
+    method: str = ""
+    """What to call of an object, if the function is its class."""
 
 
 def find_loops(sources: Sequence[SourceFile]) -> Iterator[Loop]:
-    """Yield the loops of a submission in which backward and step are called; then those whose functions call them."""
+    """Yield the GAN loops that were seen to run; then those in which the text calls backward and step; then by functions."""
+    for source in sources:
+        yield from (Loop(source, node, None, True) for node, is_gan in source.trained if is_gan)
     for is_followed in (False, True):
         for source in sources:
             functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}
             for node in source.tree.body:
                 calls = events(node, functions if is_followed else {})
                 if {"b", "s"} <= {letter for letter, _ in calls}:
-                    function = source.names.get(node.name) if isinstance(node, ast.FunctionDef) else None
-                    yield Loop(source, node, function, len({of for letter, of in calls if letter == "s"}) > 1)
+                    name, is_gan, method = (
+                        getattr(node, "name", ""),
+                        len({of for letter, of in calls if letter == "s"}) > 1,
+                        training_method(node),
+                    )
+                    is_called = isinstance(node, ast.FunctionDef) or method
+                    yield Loop(source, node, source.names.get(name) if is_called else None, is_gan, method)
+
+
+def training_method(node: ast.AST) -> str:
+    """Return the method of a class that trains, and that no other one that trains calls; empty if there is none."""
+    methods = {each.name: each for each in getattr(node, "body", ()) if isinstance(each, ast.FunctionDef)}
+    if not isinstance(node, ast.ClassDef):
+        return ""
+    used = {name: {getattr(each, "attr", "") for each in ast.walk(body)} for name, body in methods.items()}
+    trains = {name for name, body in methods.items() if "s" in dict(events(body))}
+    for _ in methods:
+        trains |= {name for name in methods if used[name] & trains}
+    return next((name for name in methods if name in trains and not any(name in used[each] for each in trains)), "")
 
 
 def events(node: ast.AST, functions: Mapping[str, ast.AST] = {}) -> list[tuple[str, str]]:
@@ -88,10 +111,6 @@ def events(node: ast.AST, functions: Mapping[str, ast.AST] = {}) -> list[tuple[s
     return found
 
 
-class SeenEnough(BaseException):
-    """The loop has shown what it does."""
-
-
 class LoopSettings:
     """Options of a loop: those of its parser, with small numbers."""
 
@@ -101,8 +120,12 @@ class LoopSettings:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if re.search("config|setting|options", name.lower()):
+            return self
         value = self._values.get(name.lower())
-        usual = False if name == "cuda" else 10 if stands_for(name, "C") else 1
+        usual: Any = False if name == "cuda" else 10 if stands_for(name, "C") else 1
+        if re.search(r"^lr|_lr$|rate|decay|beta", name.lower()):
+            usual = 1e-3
         return value if isinstance(value, int | str) else getattr(self._options, name, usual)
 
 
@@ -115,14 +138,16 @@ def values_of(names: Mapping[str, Any], given: dict[str, Any], x: Tensor) -> dic
     return values | dict.fromkeys(ROLES["settings"].split(), LoopSettings(next(chain(options, parsers), None), values))
 
 
-def arguments_of(loop: Loop, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a loop by their names, of which some may be a stand-in."""
+def arguments_of(function: Any, names: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a function of a loop by their names, of which some may be a stand-in."""
     result = dict[str, Any]()
-    for name, parameter in inspect.signature(loop.function or (lambda: None)).parameters.items():
+    for name, parameter in inspect.signature(function or (lambda: None)).parameters.items():
         if name.lower() in values:
             result[name] = values[name.lower()]
-        elif callable(loop.source.names.get(name)):
-            result[name] = loop.source.names[name]
+        elif callable(names.get(name)):
+            result[name] = names[name]
+        elif parameter.default is parameter.empty and re.search(r"lr|rate|beta|epoch|^n_|num", name.lower()):
+            result[name] = getattr(values["args"], name)
         elif parameter.default is parameter.empty and parameter.kind in (0, 1, 3):
             result[name] = StandIn()
     return result
@@ -154,11 +179,16 @@ def run(
         return lambda *args, **kwargs: call(name, function, *args, **kwargs)
 
     patches = [(owner, name, observed(name, getattr(owner, name))) for owner, name in (*WATCHED, *watched)]
-    patches.append((torch.utils.data, "DataLoader", lambda *args, **kwargs: values["loader"]))
+
+    def load(dataset: Any = None, *args: Any, **kwargs: Any) -> Any:
+        is_own = isinstance(dataset, Dataset) and not isinstance(dataset, StandIn)
+        return DataLoader(dataset, *args, **kwargs) if is_own else values["loader"]
+
+    patches.append((torch.utils.data, "DataLoader", load))
     for text in (each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)):
         if re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+/[\w.{}%-]*", text):
             Path(f"{text}x").parent.mkdir(parents=True, exist_ok=True)  # for figures and logs
-    arguments = arguments_of(loop, values)
+    arguments = arguments_of(loop.function, names, values)
     unknown = [name for name, each in arguments.items() if isinstance(each, StandIn)]
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         stack.callback(register_optimizer_step_pre_hook(lambda optimizer, *_: step(optimizer)).remove)
@@ -169,7 +199,10 @@ def run(
         torch.set_default_dtype(torch.float32)
         try:
             if loop.function is not None:
-                loop.function(**arguments)
+                result = loop.function(**arguments)
+                if loop.method:
+                    train = getattr(result, loop.method)
+                    train(**arguments_of(train, names, values))
             else:
                 body = loop.node.body if isinstance(loop.node, ast.If) else [loop.node]
                 exec(compile(ast.Module(body, []), names["__file__"], "exec"), names)  # noqa: S102

@@ -12,9 +12,9 @@ from torch import nn
 
 from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.conventions import Form, LSTMSizes
-from reviver.checker.loading import StandIn
 from reviver.checker.lstm_reading import sizes_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe, is_library, unparsed
+from reviver.checker.standins import StandIn
 
 ELSEWHERE = "(?i)cuda|nvidia|device|StandIn"
 """Words in errors of what is not on this machine."""
@@ -58,7 +58,7 @@ def mistake_of(names: Namespace, cls: Callable[..., Any], error: Exception) -> M
         return wrong.NOT_SET
     if type(error) is NameError and lacks_name(names, error.name or ""):
         return wrong.NOT_DEFINED
-    return wrong.CHANGED_LEAF if "a leaf Variable that requires grad" in str(error) else None
+    return wrong.CHANGED_LEAF if wrong.LEAF in str(error) else None
 
 
 def is_its_own(names: Namespace, cls: Any, error: Exception) -> bool:
@@ -91,7 +91,7 @@ def overwrites(names: Namespace, cls: type) -> bool:
 
 def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
     """Return whether a network reads an attribute of its own that is not there yet, and nothing else may set."""
-    if type(error.obj) is not cls or getattr(cls, "__bases__", ()) != (nn.Module,):
+    if type(error.obj) is not cls or str(error.name).startswith("_") or getattr(cls, "__bases__", ()) != (nn.Module,):
         return False
     is_new = any(frame.name == "__init__" for frame in traceback.extract_tb(error.__traceback__))
     return is_new or not re.search(rf"\.{error.name}\b[^=\n]* = ", unparsed(names))

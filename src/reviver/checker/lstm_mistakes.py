@@ -25,6 +25,7 @@ ROWS = Hint(
 )
 MATRIX = Hint(STEP, "Which matrix multiplies what? The equations multiply a column, the code a sequence per row.")
 SET = Hint(NETWORK, "Which line of __init__ sets the attribute, and does it stand before the line that reads it?")
+INDENT = Hint(NETWORK, "How far is `def forward` indented, and whose function does that make it?")
 DEFINED = Hint(NETWORK, "Is the name an argument of this method, or does it belong behind self?")
 STORED = Hint(
     NETWORK, "What do network.parameters() return? Parameter(...).float() or .to(device) may be another tensor."
@@ -123,6 +124,7 @@ STEP_MISTAKES = table(
         RANGE,
         "tanh(z(W_c, U_c, b_c)) -> tanh(sigmoid(z(W_c, U_c, b_c)))",
     ),
+    ("the cell candidate has two tanh", RANGE, "tanh(z(W_c, U_c, b_c)) -> tanh(tanh(z(W_c, U_c, b_c)))"),
     ("the cell candidate has a relu", RANGE, "tanh(z -> relu(z"),
     ("the gates have a tanh", RANGE, "sigmoid( -> tanh("),
     *((f"the gate {gate} has a tanh", RANGE, f"{gate} = sigmoid( -> {gate} = tanh(") for gate in "ifo"),
@@ -156,6 +158,7 @@ BIAS_PER_ROW = Mistake(
 BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
 NO_PARAMETERS = Mistake("the weights are no parameters, so that no optimizer can change them", STORED)
 UNINITIALIZED = Mistake("the state begins with uninitialized memory", CARRY)
+INNER_FORWARD = Mistake("forward is defined inside __init__", INDENT)
 NOT_SET = Mistake("an attribute is read before it is set", SET)
 LOST = Mistake("the loop overwrites its index, or the sequence that it reads", AGAIN)
 NOT_DEFINED = Mistake("a name is used that nothing defines", DEFINED)
@@ -163,6 +166,8 @@ ONLY_EQUAL = {
     key: Mistake(f"it works only if {name} and units are equal", ROWS)
     for key, name in (("B", "batch"), ("I", "inputs"))
 }
+LEAF = "a leaf Variable that requires grad"
+"""Words of torch's error."""
 CHANGED_LEAF = Mistake("a parameter is changed in place while gradients are recorded", IN_PLACE)
 OVERWRITTEN = Mistake("what backward needs is overwritten in place", IN_PLACE)
 CHANGES_INPUTS = Mistake("the step changes its arguments in place", IN_PLACE)
@@ -187,6 +192,11 @@ SEQUENCE_MISTAKES = table(
     ("the state is reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, 0 * c), w)"),
     ("c is not carried but reset at every step", CARRY, "(x_t, state, w) -> (x_t, (h, 0 * c), w)"),
     ("h is not carried but reset at every step", CARRY, "(x_t, state, w) -> (x_t, (0 * h, c), w)"),
+    (
+        "the output gate is returned, not h",
+        READ,
+        f"(h, c), _ = lstm_step -> (h, c), (*_, o) = lstm_step && {LAST}o",
+    ),
     ("the sequence is read backward", ROUNDS, "in x. -> in x.flip(1)."),
     LEFT_OUT,
     ("the first step is left out", ROUNDS, ".unbind(1) -> .unbind(1)[1:]"),
@@ -203,6 +213,7 @@ SEQUENCE_MISTAKES = table(
     ("the softmax is taken over the batch", CLASSES, "return logits -> return logits.log_softmax(0)"),
     *STEP_MISTAKES,
 )
+RESET = SEQUENCE_MISTAKES[5]
 RANDOM_STATE = Mistake("the initial state is random", CARRY)
 STATE_UNUSABLE = Mistake("a state that is given cannot be used", GIVEN)
 NEVER_RESET = Mistake("the state is never reset: a batch begins where the one before ended", CARRY)
@@ -271,6 +282,7 @@ INITIAL_MISTAKES = table(
 CLEARED = "optimizer.zero_grad() -> pass"
 NOT_CLEARED = Mistake("the gradients are not cleared", CLEAR, CLEARED)
 CLEARED_EARLY = Mistake("the gradients are cleared before the step", CLEAR)
+NOT_HELD = Mistake("the optimizer has not all weights of the network", STORED)
 NO_GRADIENT = Mistake("the loss does not reach the parameters of the optimizer", CUT)
 ENDS = Mistake("only the first batch is used", BATCHES)
 NOT_CLIPPED = Mistake(

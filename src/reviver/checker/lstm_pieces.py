@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, difference, sample, upstream
-from reviver.checker.conventions import FORMS, LSTM_KEYS, LSTMSizes, build_module
+from reviver.checker.conventions import FORMS, LSTM_KEYS, LSTMSizes, build_module, loose_tensors
 from reviver.checker.layout import LETTERS, Layout, by_name, find_layouts
+from reviver.checker.lstm_errors import mistake_of
 from reviver.checker.lstm_reading import (
     NUM_CLASSES,
     random_weights,
@@ -43,6 +44,8 @@ class SubmittedCell(NamedTuple):
 
     cls: Callable[..., Any]
     layout: Layout
+    is_single: bool = False
+    """Whether it takes the vectors of one example."""
 
     def __call__(self, x: Tensor, state: LSTMState, w: LSTMWeights) -> Any:
         """Return what the cell returns, without an output."""
@@ -51,9 +54,18 @@ class SubmittedCell(NamedTuple):
         first, *second = (each.name.lower() for each in state_arguments(cell))
         order = -1 if second and "c" in first and "h" not in first else 1
         weights = self.layout.assemble(cell, w, sample(31, sizes.C, sizes.H), sample(32, sizes.C))
-        result = functional_call(cell, weights, (x, *state[::order]) if second else (x, state))
-        if isinstance(result, tuple | list) and all(isinstance(each, Tensor) for each in result):
-            result = result[-2:][::order]
+
+        def call(x: Tensor, h: Tensor, c: Tensor) -> Any:
+            return functional_call(cell, weights, (x, *(h, c)[::order]) if second else (x, LSTMState(h, c)))
+
+        if self.is_single:
+            rows = [call(*each) for each in zip(x, *state, strict=True)]
+            result: Any = [torch.stack(each) for each in zip(*(each[:2] for each in rows), strict=True)]
+        else:
+            result = call(x, *state)
+        if isinstance(result, tuple | list) and all(isinstance(each, Tensor) for each in result[:2]):
+            states = [each for each in result if isinstance(each, Tensor) and each.shape == state[0].shape]
+            result = (states[:2] if len(states) > 3 else states[-2:])[::order]  # gates, or an output before
         return result
 
 
@@ -66,14 +78,22 @@ def find_steps(names: Namespace) -> Sequence[Any]:
     cell = build_module(cls, LSTM_KEYS, known._asdict())
     sizes = sizes if known == sizes else sizes._replace(C=0)  # without an output
     cells = [SubmittedCell(cls, layout) for layout in find_layouts(shapes_of(cell), sizes.I, sizes)]
-    try:
-        read_step(cells[0](*step_examples(False)))
-    except (RuntimeError, TypeError, ValueError) as error:  # of the code under test, perhaps called in a wrong way
-        raise Unclear(
-            f"no way of calling {cls.__name__} works: {describe(error)}",
-            "write forward(x, h, c) or forward(x, (h, c)), which returns h and c",
-        ) from error
-    return cells
+    errors = list[Exception]()
+    for tried in (cells, [each._replace(is_single=True) for each in cells]):
+        try:
+            read_step(tried[0](*step_examples(False)))
+            return tried
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NameError) as error:
+            errors.append(error)
+    first = errors[0]  # of the code under test, perhaps called in a wrong way
+    if "Boolean value of Tensor" in str(first):
+        raise Failure(describe(first), wrong.STATE_UNUSABLE) from first
+    if mistake := mistake_of(names, cls, first):
+        raise Failure(describe(first), mistake) from first
+    raise Unclear(
+        f"no way of calling {cls.__name__} works: {describe(first)}",
+        "write forward(x, h, c) or forward(x, (h, c)), which returns h and c",
+    ) from first
 
 
 def read_step(result: Any) -> dict[str, Any]:
@@ -95,12 +115,14 @@ def step_examples(is_square: bool) -> tuple[Tensor, LSTMState, LSTMWeights]:
     return sample(20, batch, inputs), LSTMState(*sample(21, 2, batch, hidden)), random_weights(inputs, hidden)
 
 
+def step_values(step: Callable[..., Any], is_square: bool) -> Quantities:
+    """Return what a step returns for examples."""
+    found = read_step(step(*step_examples(is_square)))
+    return {name: found[name] for name in "ifgoch" if name in found}
+
+
 def check_step(names: Namespace) -> str:
     """Check the values of gates and state, the gradients, and that nothing is changed in place."""
-
-    def values(step: Callable[..., Any], is_square: bool) -> Quantities:
-        found = read_step(step(*step_examples(is_square)))
-        return {name: found[name] for name in "ifgoch" if name in found}
 
     def gradients(step: Callable[..., Any], is_square: bool) -> Quantities:
         def scalar(x: Tensor, h: Tensor, c: Tensor, **weights: Tensor) -> Tensor:
@@ -111,7 +133,7 @@ def check_step(names: Namespace) -> str:
 
     steps = find_steps(names)
     try:
-        step = compare(values, steps, wrong.step, wrong.STEP_MISTAKES)
+        step = compare(step_values, steps, wrong.step, wrong.STEP_MISTAKES)
     except Failure as failure:
         if "lstm_step" in names:
             raise
@@ -123,7 +145,8 @@ def check_step(names: Namespace) -> str:
     if difference(now, then, 0):
         raise Failure("x, h, c or w is another tensor after the step than before", wrong.CHANGES_INPUTS)
     compare(gradients, [step], wrong.step, wrong.STEP_GRADIENT_MISTAKES)
-    return "gates, state and gradients agree with the equations"
+    aside = f"\n{names['*aside']} around it was not looked at" if "*aside" in names else ""
+    return f"gates, state and gradients agree with the equations{aside}"
 
 
 def check_dropout(names: Namespace) -> str:
@@ -181,6 +204,8 @@ def check_initialization(names: Namespace) -> str:
 def check_training(names: Namespace) -> str:
     """Check the weights of a linear layer after two updates by SGD, which show the gradient, with and without clipping."""
     if "update" not in names:
+        if lost := "*seen" in names and names["*seen"].unheld(loose_tensors):
+            raise Failure(f"{lost} gets a gradient, and no optimizer has it", wrong.NOT_HELD)
         return check_lstm_loop(names["LSTM loop"])
 
     def weights(update: Callable[..., Any], is_square: bool) -> Quantities:

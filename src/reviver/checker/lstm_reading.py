@@ -22,6 +22,7 @@ from reviver.checker.conventions import (
     LSTMSizes,
     build_module,
     loose_tensors,
+    read_alone,
     read_logits,
     stands_for,
 )
@@ -89,13 +90,18 @@ class Reading(NamedTuple):
     def call(self, network: nn.Module, x: Tensor, *start: Any, tensors: dict[str, Tensor] | None = None) -> Tensor:
         """Return the logits of a network after the last step, with its parameters or others, from a state if it is given."""
         results = [functional_call(network, tensors or {}, (each, *start)) for each in self.form.inputs(x)]
+        if self.form.name.endswith("at a time"):
+            return torch.stack([read_alone(each, self.sizes) for each in results])
         return read_logits(results[-1], self.sizes._replace(T=x.shape[1]))
 
     def call_from_zero(self, network: nn.Module, x: Tensor, tensors: dict[str, Tensor] | None = None) -> Tensor:
         """Return the logits from zeros, which are given if forward needs a state. Raises what the first way to give it raises."""
         needed = [each for each in state_arguments(network) if each.default is each.empty]
         errors = list[Exception]()
-        for start in starts(torch.zeros(2, len(x), self.sizes.H), len(needed)):
+        for start in (
+            *starts(torch.zeros(2, len(x), self.sizes.H), len(needed)),
+            *[(None,) * len(needed)] * any(needed),
+        ):
             try:
                 return self.call(network, x, *start, tensors=tensors)
             except Exception as error:
@@ -163,7 +169,10 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
     if embedding is not None:
         if not form.has_digits:
             return None
-        reading = reading._replace(table=sample(33, *embedding[1].weight.shape), embedding=f"{embedding[0]}.weight")
+        name, table = f"{embedding[0]}.weight", sample(33, *embedding[1].weight.shape)
+        shapes = {each: shape for each, shape in shapes_of(network).items() if each != name}
+        sizes = infer_sizes(shapes, sizes._replace(I=table.shape[1]), given + "I")._replace(I=sizes.I)
+        reading = reading._replace(sizes=sizes, table=table, embedding=name)
     elif not form.is_single:
         sizes = infer_sizes(shapes_of(network), sizes, given.replace("I", "") if form.has_digits else given)
         reading = reading._replace(sizes=sizes, table=torch.eye(sizes.I) if form.has_digits else None)

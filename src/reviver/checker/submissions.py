@@ -40,7 +40,7 @@ HIDDEN = re.compile(r"(^|[/\\])(\.[^/\\.]|__MACOSX|__pycache__|site-packages)")
 STUDENT = re.compile(
     r"""(\d+-\d+\ -\ |submission_(?=\d))?  # Brightspace, Gradescope
     (?P<student>[^/]+?)
-    (_(late_)?\d+_\d+_  # Canvas, which makes no folders
+    ((?i:_late)?_\d+_\d+_  # Canvas, which makes no folders
     |(_\d+_assignsubmission_file_?|\ -\ [A-Z][a-z]+\ \d+,\ [^/]*)?/)  # Moodle, Brightspace
     (?P<file>.+)""",
     re.VERBOSE,

@@ -18,8 +18,10 @@ from torch.nn import functional
 
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
-from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, SeenEnough, events, run
+from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
 from reviver.checker.pieces import Failure, Mistake, Unclear, describe
+from reviver.checker.standins import Images
+from reviver.checker.watch import SeenEnough
 
 READ = (
     ("^0", lstm.NO_GRADIENT, "backward gives no parameter of the optimizer a gradient"),
@@ -29,6 +31,8 @@ READ = (
 )
 """Mistakes in the calls from one step to the next: their order, and what is said."""
 ERRORS = {"target size": gan.TARGET_SHAPE, "inplace operation": gan.REUSED, "a second time": gan.REUSED}
+ERRORS |= {"context manager protocol": gan.NO_BRACKETS, "has no attribute '__enter__'": gan.NO_BRACKETS}
+ERRORS |= {"module 'torch": gan.NO_SUCH_NAME}
 """Mistakes that torch finds."""
 LASTING = (gan.NEVER_CLEARED, gan.KEPT, gan.NO_DETACH)
 """Mistakes even beside right updates; others may be a trick that is played now and then."""
@@ -130,13 +134,15 @@ def run_updates(loop: Loop, *size: int) -> str:
 class GradientRecord:
     """The gradients of known losses by the networks of a GAN, and what the gradients at each step of an optimizer consist of."""
 
-    def __init__(self, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor) -> None:
+    def __init__(self, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor, *, has_squares: bool) -> None:
         with torch.no_grad():  # logits would be large
             self.is_probability = are_probabilities(D.eval()(1e3 * example))
         self.given, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
         known = ((type(each) if type(each) is not nn.Sequential else each, role) for role, each in self.given.items())
         self.roles = dict[Any, str](known)  # by types, since a loop may build its own networks
-        self.real = centered(images)
+        sets = [torch.stack([each.image(index) for index in range(len(each))]) for each in Images.made[-4:]]
+        self.real = [centered(each) for each in (images, *sets)]
+        self.fakes, self.has_squares = list[Tensor](), has_squares
         self.parts: dict[str, list[tuple[str, Tensor]]] = {"G": [], "D": []}
         self.verdicts: dict[str, list[Mistake | str]] = {"G": [], "D": []}
 
@@ -149,6 +155,8 @@ class GradientRecord:
             network, *inputs = args
             role = self.roles.get(network) or self.roles.get(type(network), "")
             is_known = bool(role) and self.networks.setdefault(role, network) is network
+            if role == "G":
+                self.fakes = [*self.fakes[-3:], result.detach()]
             if is_known and role == "D" and result.requires_grad and inputs:
                 with suppress(RuntimeError):  # the graph of G is gone, which the loop itself will meet
                     self.keep_gradients(inputs[0].detach(), result.flatten())
@@ -168,11 +176,17 @@ class GradientRecord:
 
     def keep_gradients(self, x: Tensor, values: Tensor) -> None:
         """Keep the gradients by the losses of what D says [N] of x, its real and its generated images, as both."""
-        is_fake = (centered(x) @ self.real.T).amax(1) < MIN_CORRELATION
+        data = [each for each in self.real if each.shape[1] == x[0].numel()]
+        if data:
+            is_fake = (centered(x) @ torch.cat(data).T).amax(1) < MIN_CORRELATION
+        else:  # the code samples them itself
+            is_generated = any(torch.equal(each.flatten(), x.flatten()) for each in self.fakes)
+            is_fake = torch.full((len(x),), is_generated)
         probability = values if self.is_probability else values.sigmoid()
-        logs = {"real": -probability.clamp(1e-12).log(), "fake": -(1 - probability).clamp(1e-12).log()}
+        known = [("real", -probability.clamp(1e-12).log()), ("fake", -(1 - probability).clamp(1e-12).log())]
+        known += [("real", (values - 1).square()), ("fake", values.square())] * self.has_squares
         for whose, mask in (("real", ~is_fake), ("fake", is_fake)):
-            for target, losses in logs.items() if bool(mask.any()) else ():
+            for target, losses in known if bool(mask.any()) else ():
                 for name, network in self.networks.items():
                     self.parts[name].append((f"{whose} as {target}", gradient_of(network, losses[mask].mean())))
 
@@ -224,9 +238,9 @@ def gradient_of(network: nn.Module, loss: Tensor | None = None) -> Tensor:
     grads: Any = [each.grad for each in leaves]
     if loss is not None and leaves:
         grads = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
-    found = [(leaf * 0 if grad is None else grad).flatten() for leaf, grad in zip(leaves, grads, strict=True)]
-    vector = torch.cat([torch.zeros(0), *found]).detach().double()
-    return vector[:: len(vector) // MAX_NUMBERS + 1]
+    every = sum(each.numel() for each in leaves) // MAX_NUMBERS + 1
+    found = [(leaf * 0 if grad is None else grad).flatten()[::every] for leaf, grad in zip(leaves, grads, strict=True)]
+    return torch.cat([torch.zeros(0), *found]).detach().double()
 
 
 def are_probabilities(values: Tensor) -> bool:
@@ -236,7 +250,14 @@ def are_probabilities(values: Tensor) -> bool:
 
 def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor, latent_dim: int) -> str:
     """Check a loop of a GAN by running it on images, and by what its gradients consist of; D can be called with an example."""
-    text, record = ast.unparse(loop.source.tree), GradientRecord(G, D, images, example)
+    text = ast.unparse(loop.source.tree)
+    record = GradientRecord(
+        G,
+        D,
+        images,
+        example,
+        has_squares=bool(re.search(r"MSELoss|mse_loss|\*\* 2", text)) and not re.search("BCE|binary_cross|log", text),
+    )
     given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
     given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
     given["loss"] = nn.BCEWithLogitsLoss() if "BCEWithLogitsLoss" in text and "BCELoss(" not in text else nn.BCELoss()
@@ -250,7 +271,7 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     if of_G == {gan.NO_GRADIENT} and unknown:  # it may have been the loss
         text = f"what should be the argument {unknown[0]} of the loop?"
         raise Unclear(text, "give it a default, or call what you need")
-    right = "both networks are updated, each by its own loss"
+    right = "both networks are updated, each by its own loss" + "; it is least squares" * record.has_squares
     if of_G == of_D == {gan.EXCHANGED}:
         return f"{right}\n0 is the label of real images, 1 of generated ones"
     mistakes = [

@@ -89,6 +89,7 @@ def check(
 
     settings = {} if course is None else read_course(course)
     worth = settings.get("points") if points is None else read_course(points, "points")
+    settings |= {} if worth is None else {"points": worth}
     cells = [Path(file) for file in files if file.endswith(".cell")]
     reports = []
     with tempfile.TemporaryDirectory(prefix="reviver-check-") as folder:

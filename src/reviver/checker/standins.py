@@ -1,0 +1,163 @@
+"""Stand-ins for what is not on this machine: modules that do nothing, data sets of images that have items, and texts.
+
+Shapes: C channels, H height, W width.
+"""
+
+import builtins
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest.mock import MagicMock
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+NUMBER = 640
+"""Images of a data set."""
+TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on until it is late at night\n" * 60
+"""What stands in a text that is read and is not there."""
+OPEN = builtins.open
+
+
+USUAL: dict[str, Any] = {
+    "torch": torch,
+    "nn": nn,
+    "F": functional,
+    "np": np,
+    "optim": torch.optim,
+    "os": os,
+    "math": math,
+}
+USUAL |= {"DataLoader": DataLoader, "Dataset": Dataset}
+"""What a module that is imported with a star may be there for."""
+
+
+class StandIn(MagicMock):
+    """A module, or what is in it, that does nothing, whatever is asked of it; as a decorator it returns the function."""
+
+    __all__ = tuple(USUAL)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.__bool__ = lambda _: False
+
+    def __getattr__(self, name: str) -> Any:
+        return USUAL[name] if name in USUAL else super().__getattr__(name)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Return the function that is decorated, or another stand-in."""
+        found = next((each for each in (*args, *options.values()) if isinstance(each, Transform)), None)
+        if found:  # a data set of a module that is missing
+            return Images("", transform=found)
+        is_decorator = len(args) == 1 and callable(args[0]) and not options
+        return args[0] if is_decorator else super().__call__(*args, **options)
+
+    def __format__(self, spec: str) -> str:
+        return ""
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return (object,)
+
+
+class Transform:
+    """A transformation of torchvision, of a tensor [C, H, W] from 0 to 1; those that are not known change nothing."""
+
+    def __init__(self, name: str, *args: Any, **options: Any) -> None:
+        self.name, self.args = name, [*args, *options.values()]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return what it makes of an image."""
+        first = self.args[0] if self.args else None
+        if self.name in ("Compose", "RandomApply", "Sequential"):
+            for each in first or ():
+                x = each(x) if callable(each) else x
+        elif self.name in ("Resize", "CenterCrop", "RandomCrop", "RandomResizedCrop"):
+            size = (first, first) if isinstance(first, int) else tuple(first or x.shape[1:])
+            x = functional.interpolate(x[None], size)[0]
+        elif self.name == "Normalize":
+            mean, std = (torch.as_tensor(each, dtype=x.dtype).reshape(-1)[: len(x)] for each in self.args[:2])
+            x = (x - mean[:, None, None]) / std[:, None, None]
+        elif self.name == "Grayscale":
+            x = x.mean(0, keepdim=True).expand(first or 1, -1, -1)
+        elif callable(first):
+            x = first(x)
+        return x
+
+
+class Images(Dataset[Any]):
+    """Images as a data set of a name has them: shape, range and classes."""
+
+    made: ClassVar[list["Images"]] = []
+    have_labels: ClassVar[bool] = True
+    """Whether an item of a data set that is not known has a label."""
+
+    def __init__(self, name: str, *args: Any, transform: Any = None, **options: Any) -> None:
+        self.name, is_gray = name, "MNIST" in name or name in ("USPS", "QMNIST", "Omniglot")
+        self.shape = (1, 28, 28) if is_gray else (3, 32, 32) if "CIFAR" in name or name == "SVHN" else (3, 64, 64)
+        self.transform = transform or next((each for each in args if isinstance(each, Transform)), None)
+        self.targets = torch.arange(NUMBER) % 10
+        self.data = torch.rand(NUMBER, *self.shape, generator=torch.Generator().manual_seed(0))
+        self.classes, self.train_labels = list("0123456789"), self.targets
+        self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
+        self.made.append(self)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def image(self, index: int) -> Tensor:
+        """Return an image as it is transformed."""
+        image = self.data[index]
+        return self.transform(image) if self.transform else image
+
+    def __getitem__(self, index: int) -> Any:
+        has_label = self.name or self.have_labels
+        return (self.image(index), int(self.targets[index])) if has_label else self.image(index)
+
+
+class Named:
+    """A module in which each name makes an object of that name."""
+
+    __path__: Sequence[str] = ()
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in ("transforms", "datasets", "v2"):
+            return self
+        return lambda *args, **options: self._kind(name, *args, **options)
+
+
+class LightningModule(nn.Module):
+    """A module of Lightning that logs nothing."""
+
+    device = "cpu"
+
+    def log(self, *args: Any, **options: Any) -> None:
+        """Do nothing."""
+
+    log_dict = save_hyperparameters = log
+
+    def manual_backward(self, loss: Tensor) -> None:
+        """Call backward."""
+        loss.backward()
+
+
+MODULES: dict[str, Any] = {"torchvision.datasets": Named(Images), "torchvision.transforms": Named(Transform)}
+MODULES["torchvision"] = StandIn(datasets=MODULES["torchvision.datasets"], transforms=MODULES["torchvision.transforms"])
+MODULES |= dict.fromkeys(("lightning", "pytorch_lightning"), StandIn(LightningModule=LightningModule))
+"""Stand-ins of modules that do something."""
+
+
+def open_file(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
+    """Open a file; one to read that is not there has a text."""
+    is_there = not isinstance(file, str | Path) or Path(file).exists()
+    return OPEN(file, mode, *args, **options) if is_there or "r" not in mode or "b" in mode else io.StringIO(TEXT)

@@ -1,0 +1,148 @@
+"""Watch a submission run: which networks it builds, with what, and how it calls them; and cut its training short."""
+
+import inspect
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import process_time
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+MAX_STEPS, MAX_SECONDS, MAX_IDLE = 4, 8, 10
+"""Steps of optimizers, seconds of computing, and seconds of waiting, after which a statement is cut."""
+
+
+class SeenEnough(BaseException):
+    """The code has shown what it does."""
+
+
+class Built(NamedTuple):
+    """How a network was built."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def call(self, cls: Any) -> Any:
+        """Build it once more."""
+        return cls(*self.args, **self.kwargs)
+
+
+class Watch:
+    """The networks that a submission builds and calls while it is loaded."""
+
+    built: ClassVar[dict[Any, Built]] = {}
+    called: ClassVar[dict[Any, tuple[Any, ...]]] = {}
+    numbers: ClassVar[dict[Any, tuple[int, int]]] = {}
+    """How many numbers each class took and returned for each example."""
+    networks: ClassVar[dict[Any, nn.Module]] = {}
+    """The first of each class that was called."""
+    optimizers: ClassVar[list[torch.optim.Optimizer]] = []
+    """Those that stepped."""
+
+    def __enter__(self) -> "Watch":
+        self._init = nn.Module.__init__
+        self.built.clear()
+        for each in (self.called, self.numbers, self.networks, self.optimizers):
+            each.clear()
+        begin, watch = self._init, self
+
+        def init(self: nn.Module, *args: Any, **options: Any) -> None:
+            watch.note(self, sys._getframe(1))
+            begin(self, *args, **options)
+
+        setattr(nn.Module, "__init__", init)  # noqa: B010
+        self._hook = register_module_forward_hook(watch.call)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        setattr(nn.Module, "__init__", self._init)  # noqa: B010
+        self._hook.remove()
+
+    def note(self, module: nn.Module, frame: Any) -> None:
+        """Keep the arguments of the outermost constructor of a module, which runs in a frame, the first of its class."""
+        cls, outermost = type(module), None
+        while frame is not None and frame.f_code.co_name == "__init__" and module in list(frame.f_locals.values())[:1]:
+            outermost, frame = frame, frame.f_back
+        if outermost is None or cls in self.built or cls.__module__.startswith("torch."):
+            return
+        with suppress(TypeError, ValueError, KeyError):
+            args, kwargs = list[Any](), dict[str, Any]()
+            for name, each in inspect.signature(cls).parameters.items():
+                value = outermost.f_locals[name]
+                match each.kind:
+                    case each.VAR_POSITIONAL:
+                        args += value
+                    case each.VAR_KEYWORD:
+                        kwargs |= value
+                    case each.KEYWORD_ONLY:
+                        kwargs[name] = value
+                    case _:
+                        args.append(value)
+            self.built[cls] = Built(tuple(args), kwargs)
+
+    def call(self, module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+        """Keep what a network is called with first."""
+        if type(module) not in self.called and args and isinstance(args[0], Tensor):
+            self.networks[type(module)] = module
+            if isinstance(result, Tensor) and len(args[0]):
+                self.numbers[type(module)] = args[0].numel() // len(args[0]), result.numel() // len(args[0])
+            self.called[type(module)] = tuple(each.detach() if isinstance(each, Tensor) else each for each in args)
+
+    def unheld(self, loose_tensors: Any) -> str:
+        """Return a matrix of a network that gets a gradient and that no optimizer has, though one has others of it."""
+        groups = [group for each in self.optimizers for group in each.param_groups]
+        held = {id(each) for group in groups for each in group["params"]}
+        for network in self.networks.values():
+            own = dict(network.named_parameters()) | loose_tensors(network)
+            if held & set(map(id, own.values())):
+                lost = (
+                    name
+                    for name, each in own.items()
+                    if each.ndim > 1 and each.grad is not None and id(each) not in held
+                )
+                if name := next(lost, ""):
+                    return name
+        return ""
+
+
+@contextmanager
+def cut(stepped: set[int]) -> Iterator[None]:
+    """Cut what runs in this context after a few steps of optimizers or seconds; `stepped` gets the optimizers that stepped."""
+    number = 0
+
+    def step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        nonlocal number
+        stepped.add(id(optimizer))
+        Watch.optimizers.append(optimizer)
+        number += 1
+        if number >= MAX_STEPS:
+            raise SeenEnough
+
+    used = process_time()
+
+    def stop(signum: int, _: Any) -> None:
+        nonlocal used
+        before, used = used, process_time()
+        if signum == signal.SIGPROF or used < before + 0.1:  # how busy the machine is does not matter
+            raise SeenEnough
+
+    hook, timers = register_optimizer_step_post_hook(step), dict[Any, Any]()
+    if hasattr(signal, "setitimer"):  # of computing, and of waiting
+        timers = {signal.SIGPROF: signal.ITIMER_PROF, signal.SIGALRM: signal.ITIMER_REAL}
+    before = {signum: signal.signal(signum, stop) for signum in timers}
+    try:
+        for seconds, timer in zip((MAX_SECONDS, MAX_IDLE), timers.values(), strict=False):
+            signal.setitimer(timer, seconds, seconds)
+        yield
+    except SeenEnough:
+        pass
+    finally:
+        hook.remove()
+        for signum, timer in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(signum, before[signum])
