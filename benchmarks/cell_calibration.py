@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.measure import ROOT, machine
 from reviver.recurrent.grammar import load_cell
 from reviver.show import cell_trials
-from reviver.show.cell_trials import ABILITIES, RATES, Run
+from reviver.show.cell_trials import ABILITIES, RATES, CellRun
 from reviver.show.cell_verdicts import NO_DIFFERENCE, compare, read_records
 from reviver.sweep.driver import open_sweep, run_trials
 from reviver.sweep.engines import Pool
@@ -52,9 +52,9 @@ def main() -> dict[str, Any]:
     rates |= cell_trials.best_rates(first, run_trials(folder, first, Pool(threads=1), title="rates", progress=True))
     trials = cell_trials.trials_of(texts, ABILITIES, SEEDS, lambda *pair: [rates[pair]])
     outcomes = run_trials(folder, trials, Pool(threads=1), title="texts", progress=True)
-    runs: dict[str, dict[str, list[Run]]] = {}
+    runs: dict[str, dict[str, list[CellRun]]] = {}
     for (name, ability, _), found in cell_trials.results_of(trials, outcomes).items():
-        runs.setdefault(name, {})[ability] = [run for run in found if isinstance(run, Run)]
+        runs.setdefault(name, {})[ability] = [run for run in found if isinstance(run, CellRun)]
     rng, rows = random.Random(0), {}
     for name in others:
         words: dict[str, list[str]] = {}

@@ -15,7 +15,7 @@ from reviver.files.atomic import write_json
 from reviver.recurrent.grammar import load_cell
 from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_trials
-from reviver.show.cell_trials import ABILITIES, RATES, Run
+from reviver.show.cell_trials import ABILITIES, RATES, CellRun
 from reviver.show.cell_verdicts import RECORDS, hash_of
 from reviver.sweep.driver import open_sweep, run_trials
 from reviver.sweep.engines import Pool
@@ -37,7 +37,7 @@ def main() -> None:
     rows: dict[str, Any] = {}
     for (cell, ability, rate), runs in cell_trials.results_of(trials, outcomes).items():
         row: dict[str, Any] = {"rate": rate, "units": cell_trials.units_of(cell, ability)}
-        row["runs"] = [[run.updates, list(run.scores)] for run in runs if isinstance(run, Run)]
+        row["runs"] = [[run.updates, list(run.scores)] for run in runs if isinstance(run, CellRun)]
         rows.setdefault(cell, {"text": hash_of(load_cell(cell)), "abilities": {}})["abilities"][ability] = row
     seeds = [*cell_trials.SEEDS]
     torch_version = torch.__version__

@@ -33,6 +33,10 @@ SMALL_LSTMS = {
     "adding": replace(SMALL, task="adding", length=8),
     "order": replace(SMALL, task="temporal-order", length=12, encoding="onehot"),
     "parity": replace(SMALL, task="parity", curriculum=True, start_length=4, length=12, threshold=0.01),
+    **{
+        name: replace(SMALL, task=name, length=12)
+        for name in ("modular", "permutations", "counting", "associative-recall")
+    },
     "rows": replace(SMALL, task="row-mnist", length=28),
     "pixels": replace(SMALL, task="pixel-mnist", length=49, patch_size=3, pooling="max"),
     "zoneout": replace(SMALL, hidden_dropout_kind="zoneout", num_layers=2, patience=2),

@@ -30,7 +30,7 @@ from reviver.recurrent.grammar import load_cell
 from reviver.recurrent.lstm_step import LSTMState, lstm_step
 from reviver.recurrent.reference import step
 from reviver.run import LSTMRun, load
-from reviver.settings.tasks import TASKS
+from reviver.settings.tasks import DEFINITIONS, TASKS
 from tests.damage import edit_json
 from tests.explorer.edits import inflate, read_tensors
 from tests.explorer.node import compute, needs_node
@@ -41,6 +41,10 @@ NAMES = {
     "adding": ["number", "marker"],
     "order": ["start", "end", *"XYabcd"],
     "parity": ["0", "1"],
+    **{
+        name: list(DEFINITIONS[name].symbols or ())
+        for name in ("modular", "permutations", "counting", "associative-recall")
+    },
     "rows": [f"column {index}" for index in range(1, 29)],
     "pixels": ["pixel"],
     "custom": ["channel 1", "channel 2"],

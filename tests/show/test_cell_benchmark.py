@@ -14,12 +14,12 @@ from reviver.cli import main
 from reviver.recurrent.grammar import load_cell
 from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_card, cell_trials
-from reviver.show.cell_trials import ABILITIES, RATES, SEEDS, Run, make_config, units_of
+from reviver.show.cell_trials import ABILITIES, RATES, SEEDS, CellRun, make_config, units_of
 from reviver.show.cell_verdicts import NO_DIFFERENCE, compare, hash_of, interval, read_records
 from tests.sweep.trials import InlineEngine
 
-EARLY, LATE = [Run(100 + k, (1.0, 1.0, 1.0)) for k in SEEDS], [Run(200 + k, (1.0, 1.0, 1.0)) for k in SEEDS]
-NEVER = [Run(None, (0.5 - 0.01 * k, 0.5, 0.5)) for k in SEEDS]
+EARLY, LATE = [CellRun(100 + k, (1.0, 1.0, 1.0)) for k in SEEDS], [CellRun(200 + k, (1.0, 1.0, 1.0)) for k in SEEDS]
+NEVER = [CellRun(None, (0.5 - 0.01 * k, 0.5, 0.5)) for k in SEEDS]
 
 
 def test_the_records_are_those_of_the_texts_and_the_recipe_that_are_shipped() -> None:
@@ -52,7 +52,7 @@ def test_two_cells_differ_in_units_and_rate_alone(cell: str) -> None:
 @given(st.lists(st.integers(1, 10**6), min_size=12, max_size=12, unique=True))
 @settings(max_examples=30)
 def test_a_difference_has_the_probability_of_the_exact_rank_test(updates: list[int]) -> None:
-    own, other = ([Run(number, (1.0,)) for number in part] for part in (updates[:6], updates[6:]))
+    own, other = ([CellRun(number, (1.0,)) for number in part] for part in (updates[:6], updates[6:]))
     verdict = compare({"hold": own}, {"hold": other})["hold"]
     expected = mannwhitneyu(updates[:6], updates[6:], method="exact").pvalue
     assert verdict.p == pytest.approx(expected)

@@ -19,7 +19,7 @@ from reviver.recurrent.grammar import load_cell
 from reviver.runs.environment import describe_machine
 from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_trials
-from reviver.show.cell_trials import ABILITIES, RATE_SEED, RATES, RECIPE, SEEDS, TEST_FACTORS, Run, trials_of
+from reviver.show.cell_trials import ABILITIES, RATE_SEED, RATES, RECIPE, SEEDS, TEST_FACTORS, CellRun, trials_of
 from reviver.show.cell_verdicts import CONFIDENCE, NO_DIFFERENCE, compare, interval, read_records, recorded
 from reviver.sweep.driver import open_sweep, run_trials
 from reviver.sweep.engines import Engine
@@ -27,7 +27,7 @@ from reviver.sweep.trials import Outcome, Trial
 
 CONTROL = "lstm"
 """Cell that is trained again, on the first two tasks, to see whether its records hold on this machine."""
-FAILED = Run(None, (0.0,) * len(TEST_FACTORS))
+FAILED = CellRun(None, (0.0,) * len(TEST_FACTORS))
 """What a training counts as that did not end."""
 MARKERS = {"lstm": "s", "gru": "^"}
 """Built-in cells that the figure names; the others are dots."""
@@ -90,25 +90,27 @@ def measure(
     }
 
 
-def _by_ability(trials: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> dict[tuple[str, str], list[Run | str]]:
+def _by_ability(trials: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> dict[tuple[str, str], list[CellRun | str]]:
     results = cell_trials.results_of(trials, outcomes)
     return {(cell, ability): runs for (cell, ability, _), runs in results.items()}
 
 
-def _runs(ended: Sequence[Run | str]) -> list[Run]:
-    return [run if isinstance(run, Run) else FAILED for run in ended]
+def _runs(ended: Sequence[CellRun | str]) -> list[CellRun]:
+    return [run if isinstance(run, CellRun) else FAILED for run in ended]
 
 
-def _verdicts(own: Mapping[str, Sequence[Run]], other: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, Any]]:
+def _verdicts(
+    own: Mapping[str, Sequence[CellRun]], other: Mapping[str, Sequence[CellRun]]
+) -> dict[str, dict[str, Any]]:
     return {ability: verdict._asdict() for ability, verdict in compare(own, other).items()}
 
 
-def of_records(cell: str, abilities: Sequence[str]) -> dict[str, list[Run]]:
+def of_records(cell: str, abilities: Sequence[str]) -> dict[str, list[CellRun]]:
     """Return the recorded runs of a built-in cell."""
     return {ability: recorded(cell, ability) for ability in abilities}
 
 
-def summarize(runs: Sequence[Run]) -> dict[str, Any]:
+def summarize(runs: Sequence[CellRun]) -> dict[str, Any]:
     """Return medians and intervals of runs: of the updates, where one that did not pass counts as endless, and of the scores."""
     endless = 10**9
     updates = interval([endless if run.updates is None else run.updates for run in runs])

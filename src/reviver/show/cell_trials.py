@@ -82,7 +82,7 @@ QUICK = ("hold", "parity", "permute", "count")
 """Tasks of a quick benchmark."""
 
 
-class Run(NamedTuple):
+class CellRun(NamedTuple):
     """The result of a training."""
 
     updates: int | None  # until it passed; None if it did not
@@ -130,7 +130,7 @@ def make_config(ability: str, cell: str, rate: float, seed: int) -> LSTMConfig:
 
 
 def run_trial(folder: Path, *, ability: str, cell: str, rate: float, seed: int) -> dict[str, Any]:
-    """Train, and return what `Run` has: the function of its trial."""
+    """Train, and return what `CellRun` has: the function of its trial."""
     config, path = make_config(ability, cell, rate, seed), folder / "run"
     torch.set_flush_denormal(True)
     try:
@@ -170,15 +170,15 @@ def trials_of(
 
 def results_of(
     trials: Sequence[Trial], outcomes: Mapping[str, Outcome]
-) -> dict[tuple[str, str, float], list[Run | str]]:
+) -> dict[tuple[str, str, float], list[CellRun | str]]:
     """Return the runs of each cell, ability and rate, or why one failed."""
-    found: dict[tuple[str, str, float], list[Run | str]] = {}
+    found: dict[tuple[str, str, float], list[CellRun | str]] = {}
     for trial in trials:
         outcome, axes = outcomes[trial.key], trial.axes
         run = (
             outcome.error or ""
             if outcome.result is None
-            else Run(outcome.result["updates"], tuple(outcome.result["scores"]))
+            else CellRun(outcome.result["updates"], tuple(outcome.result["scores"]))
         )
         found.setdefault((axes["cell"], axes["ability"], axes["rate"]), []).append(run)
     return found
@@ -188,7 +188,7 @@ def best_rates(trials: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> dict
     """Return the best rate of each cell and ability; a pair of which every training failed has none."""
     ranks: dict[tuple[str, str], dict[float, float]] = {}
     for (cell, ability, rate), runs in results_of(trials, outcomes).items():
-        done = [run.rank for run in runs if isinstance(run, Run)]
+        done = [run.rank for run in runs if isinstance(run, CellRun)]
         if len(done) == len(runs):
             ranks.setdefault((cell, ability), {})[rate] = mean(done)
     return {pair: min(of_rates, key=of_rates.__getitem__) for pair, of_rates in ranks.items()}

@@ -1,6 +1,6 @@
 """What `reviver lstm benchmark` concludes from the runs of a cell and the records of the built-in ones.
 
-Two cells are compared on a task by the ranks of their runs, see `Run.rank`: an exact permutation test of the difference of the
+Two cells are compared on a task by the ranks of their runs, see `CellRun.rank`: an exact permutation test of the difference of the
 mean ranks, which is the Wilcoxon-Mann-Whitney test with ties, two-sided; Holm's correction over the tasks.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from reviver.errors import import_library
 from reviver.files.read import parse_json
 from reviver.recurrent.grammar import Cell
-from reviver.show.cell_trials import Run
+from reviver.show.cell_trials import CellRun
 
 RECORDS = Path(str(files("reviver.show") / "cell_records.json"))
 LEVEL = 0.05
@@ -44,13 +44,13 @@ def read_records() -> Mapping[str, Any]:
     return parse_json(RECORDS.read_text(encoding="utf-8"))
 
 
-def recorded(cell: str, ability: str) -> list[Run]:
+def recorded(cell: str, ability: str) -> list[CellRun]:
     """Return the runs of a built-in cell."""
     rows = read_records()["cells"][cell]["abilities"][ability]["runs"]
-    return [Run(updates, tuple(scores)) for updates, scores in rows]
+    return [CellRun(updates, tuple(scores)) for updates, scores in rows]
 
 
-def compare(own: Mapping[str, Sequence[Run]], other: Mapping[str, Sequence[Run]]) -> dict[str, Verdict]:
+def compare(own: Mapping[str, Sequence[CellRun]], other: Mapping[str, Sequence[CellRun]]) -> dict[str, Verdict]:
     """Return the verdict on each ability that both have runs of."""
     abilities = [ability for ability in own if ability in other]
     tests = {ability: _test(own[ability], other[ability]) for ability in abilities}
@@ -65,7 +65,7 @@ def compare(own: Mapping[str, Sequence[Run]], other: Mapping[str, Sequence[Run]]
     return found
 
 
-def _test(own: Sequence[Run], other: Sequence[Run]) -> tuple[float, float]:
+def _test(own: Sequence[CellRun], other: Sequence[CellRun]) -> tuple[float, float]:
     """Return the difference of the mean ranks, below 0 if `own` is better, and the probability of one as large."""
     stats = import_scipy()
     ranks = stats.rankdata([run.rank for run in (*own, *other)])
