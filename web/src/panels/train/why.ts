@@ -34,7 +34,7 @@ function whyGan(points: Seen["points"]): string {
   );
   const images = "It says who leads, not how good the images are.";
   if (Math.abs(G - Math.LN2) < NEAR && Math.abs(D - Math.LN2) < NEAR)
-    return `Both are near ln 2 ≈ 0.69, the loss if D says ½: D can hardly tell, because G keeps up. ${images}`;
+    return `Both are near ln 2 ≈ 0.69, the loss if D says ½ to every image: D can hardly tell them apart. ${images}`;
   return G > D
     ? `G’s loss above D’s: D sees through most images of G. ${images}`
     : `D’s loss above G’s: G’s images pass for real. ${images}`;
