@@ -1,4 +1,4 @@
-"""Measure the built-in cells for `reviver lstm benchmark`, which ships what comes out. Takes hours.
+"""Measure the built-in cells for `reviver lstm benchmark`, which ships what comes out. Takes half an hour.
 
     python -m benchmarks.cell_records [--jobs N]
 
@@ -7,8 +7,6 @@ The trainings are a sweep in runs/cell-records; finished ones are not repeated.
 
 from argparse import ArgumentParser
 from typing import Any
-
-import torch
 
 from benchmarks.measure import ROOT, machine
 from reviver.files.atomic import write_json
@@ -26,7 +24,7 @@ def main() -> None:
     parser = ArgumentParser(prog="python -m benchmarks.cell_records", description=__doc__)
     parser.add_argument("--jobs", type=int, help="trainings that run at the same time; default: one per core")
     jobs = parser.parse_args().jobs
-    folder, cells = ROOT / "runs" / "cell-records", {name: name for name in CELLS}
+    folder, cells = ROOT / "runs" / "cell-records", dict(zip(CELLS, CELLS, strict=True))
     open_sweep(folder, "sweep")
     first = cell_trials.trials_of(cells, ABILITIES, [cell_trials.RATE_SEED], lambda *_: RATES)
     rates = cell_trials.best_rates(
@@ -39,18 +37,7 @@ def main() -> None:
         row: dict[str, Any] = {"rate": rate, "units": cell_trials.units_of(cell, ability)}
         row["runs"] = [[run.updates, list(run.scores)] for run in runs if isinstance(run, CellRun)]
         rows.setdefault(cell, {"text": hash_of(load_cell(cell)), "abilities": {}})["abilities"][ability] = row
-    seeds = [*cell_trials.SEEDS]
-    torch_version = torch.__version__
-    write_json(
-        RECORDS,
-        {
-            "recipe": cell_trials.recipe_hash(),
-            "seeds": seeds,
-            "torch": torch_version,
-            "machine": machine(),
-            "cells": rows,
-        },
-    )
+    write_json(RECORDS, {"recipe": cell_trials.recipe_hash(), "machine": machine(), "cells": rows})
 
 
 if __name__ == "__main__":

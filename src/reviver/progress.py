@@ -53,7 +53,7 @@ def logging_lines() -> Iterator[None]:
 
 
 class _PartsThatFit(rich.ProgressColumn):
-    """The parts of a text between commas, the first ones, that have room."""
+    """A text, cut at the last comma before which it fits."""
 
     max_refresh = None
 
@@ -116,7 +116,7 @@ class ProgressBar:
         return self._visible and time.monotonic() >= self._due
 
     def update(self, completed: float, text: str = "") -> None:
-        """Show that `completed` units are done, with a `text`, of which the parts are shown that have room; skipped if not due."""
+        """Show that `completed` units are done, with a `text`, cut at the last comma before which it fits; skipped if not due."""
         if not self.due and completed < self._total:
             return
         text = ", ".join(text for text in (self.status, text) if text)

@@ -45,6 +45,7 @@ WRONG = [
     ("h = W @ x + b", 1, 13, "A learned bias is called b_…, such as b_h\\."),
     ("h = tanhh(W @ x)", 1, 5, "tanhh is not a function"),
     ("h = tanh(W @ x + q)", 1, 18, "No line computes q"),
+    ("h = W @ x + h_prev", 1, 13, "h_prev would be a learned vector; the state before the step is read as h\\."),
     ("h = tanh(x)", 1, 10, "write a matrix before it"),
     ("h = tanh(W @ x)\nh = W @ x", 2, 1, "Line 1 has h already"),
     ("h = W @ x * $", 1, 13, "not part of a text"),

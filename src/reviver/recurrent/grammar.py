@@ -34,7 +34,7 @@ MAX_LINES, MAX_WIDTH, MAX_DEPTH, MAX_STAGES = 64, 200, 32, 6
 """Limits of a text: lines, characters of a line, nested expressions, products that wait for one another."""
 OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 FOLDER = Path(__file__).parent
-PREVIOUS = re.compile(r"[A-Za-z0-9]+_(t_?)?(prev|previous|last|old|before|minus_?1|m1|1|0)")
+PREVIOUS = re.compile(r"[A-Za-z0-9]+_(prev|previous|last|old|before|t_?(1|m1|minus_?1))")
 """Names such as h_prev and h_t_1, which papers have for a state before the step."""
 
 

@@ -20,7 +20,15 @@ from reviver.runs.environment import describe_machine
 from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_trials
 from reviver.show.cell_trials import ABILITIES, RATE_SEED, RATES, RECIPE, SEEDS, TEST_FACTORS, CellRun, trials_of
-from reviver.show.cell_verdicts import CONFIDENCE, NO_DIFFERENCE, compare, interval, read_records, recorded
+from reviver.show.cell_verdicts import (
+    CONFIDENCE,
+    NO_DIFFERENCE,
+    compare,
+    import_scipy,
+    interval,
+    read_records,
+    recorded,
+)
 from reviver.sweep.driver import open_sweep, run_trials
 from reviver.sweep.engines import Engine
 from reviver.sweep.trials import Outcome, Trial
@@ -42,6 +50,7 @@ def measure(
     records = read_records()
     if records["recipe"] != cell_trials.recipe_hash():
         raise ConfigError("the records of the built-in cells are of another recipe; run benchmarks/cell_records.py")
+    import_scipy()  # before trainings that take minutes
     open_sweep(folder, "benchmark")
     first, names = trials_of(texts, abilities, [RATE_SEED], lambda *_: RATES), ", ".join(texts)
     rates = cell_trials.best_rates(
@@ -84,10 +93,15 @@ def measure(
         "records_machine": records["machine"],
         "cells": cells,
         "results": results,
-        "records": {cell: {ability: summarize(recorded(cell, ability)) for ability in abilities} for cell in CELLS},
+        "records": {cell: {ability: _record(cell, ability) for ability in abilities} for cell in CELLS},
         "verdicts": verdicts,
         "control": {"cell": CONTROL, "agrees": all(verdict.word == NO_DIFFERENCE for verdict in same.values())},
     }
+
+
+def _record(cell: str, ability: str) -> dict[str, Any]:
+    row = read_records()["cells"][cell]["abilities"][ability]
+    return summarize(recorded(cell, ability)) | {"rate": row["rate"], "units": row["units"]}
 
 
 def _by_ability(trials: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> dict[tuple[str, str], list[CellRun | str]]:

@@ -7,6 +7,7 @@ own, and the number of units, with which a network has as many weights as that o
 import hashlib
 import json
 import shutil
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -118,7 +119,8 @@ def units_of(cell: str, ability: str) -> int:
         return one.parameter_count(inputs, units) + (units + 1) * classes
 
     found, goal = load_cell(cell), weights(load_cell("lstm"), UNITS)
-    return min(range(1, 8 * UNITS), key=lambda units: abs(weights(found, units) - goal))
+    last = bisect_right(range(goal), goal, key=lambda units: weights(found, units)) - 1  # with at most as many weights
+    return min((max(last, 1), last + 1), key=lambda units: abs(weights(found, units) - goal))
 
 
 def make_config(ability: str, cell: str, rate: float, seed: int) -> LSTMConfig:

@@ -5,6 +5,7 @@ mean ranks, which is the Wilcoxon-Mann-Whitney test with ties, two-sided; Holm's
 """
 
 import hashlib
+import importlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -87,6 +88,5 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def import_scipy() -> Any:
     """Return scipy.stats; without it a ConfigError says how to install it."""
-    return import_library(
-        "scipy.stats", "lstm benchmark needs the library scipy, the extra compare of reviver-nn", "cell"
-    )
+    import_library("scipy", "lstm benchmark needs the library scipy, the extra compare of reviver-nn")
+    return importlib.import_module("scipy.stats")

@@ -6,6 +6,9 @@
 import { FUNCTIONS, Graph } from "./cell_graph";
 import { CellError, splitLine, type Line, type Token } from "./cell_tokens";
 
+/** Names such as h_prev and h_t_1, which papers have for a state before the step. */
+const PREVIOUS = /^[A-Za-z0-9]+_(prev|previous|last|old|before|t_?(1|m1|minus_?1))$/;
+
 export interface Quantity {
   node: number;
   meaning: string;
@@ -194,6 +197,9 @@ class Parser {
     if (text === "b") this.#refuse("A learned bias is called b_…, such as b_h.", token);
     if (!text.replace(/^_+|_+$/g, "").includes("_"))
       this.#refuse(`No line computes ${text}; write one, or b_${text} for a learned vector.`, token);
+    const before = text.slice(0, text.indexOf("_"));
+    if (PREVIOUS.test(text) && this.assigned.has(before))
+      this.#refuse(`${text} would be a learned vector; the state before the step is read as ${before}.`, token);
     if (!this.vectors.has(text)) this.vectors.set(text, 0);
     return this.graph.add("vector", [], text);
   }
