@@ -19,7 +19,7 @@ from reviver.recurrent.grammar import load_cell
 from reviver.runs.environment import describe_machine
 from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_trials
-from reviver.show.cell_trials import ABILITIES, RATE_SEED, RATES, RECIPE, SEEDS, TEST_FACTORS, CellRun, trials_of
+from reviver.show.cell_trials import ABILITIES, RATES, RECIPE, SEEDS, TEST_FACTORS, CellRun, trials_of
 from reviver.show.cell_verdicts import (
     CONFIDENCE,
     NO_DIFFERENCE,
@@ -52,9 +52,11 @@ def measure(
         raise ConfigError("the records of the built-in cells are of another recipe; run benchmarks/cell_records.py")
     import_scipy()  # before trainings that take minutes
     open_sweep(folder, "benchmark")
-    first, names = trials_of(texts, abilities, [RATE_SEED], lambda *_: RATES), ", ".join(texts)
-    rates = cell_trials.best_rates(
-        first, run_trials(folder, first, engine(), title=f"learning rates of {names}", progress=progress)
+    names = ", ".join(texts)
+    rates = cell_trials.choose_rates(
+        texts,
+        abilities,
+        lambda trials: run_trials(folder, trials, engine(), title=f"learning rates of {names}", progress=progress),
     )
     trials = trials_of(texts, abilities, SEEDS, lambda *pair: [rates[pair]] if pair in rates else [])
     known = records["cells"][CONTROL]["abilities"]
@@ -85,7 +87,9 @@ def measure(
     again = {ability: _runs(of_ability) for (_, ability), of_ability in _by_ability(control, outcomes).items()}
     same = compare(again, of_records(CONTROL, abilities))
     return {
-        "abilities": {name: ABILITIES[name]._asdict() for name in abilities},
+        "abilities": {
+            name: ABILITIES[name]._asdict() | {"settings": dict(ABILITIES[name].settings)} for name in abilities
+        },
         "seeds": [*SEEDS],
         "confidence": CONFIDENCE,
         "recipe": {**RECIPE, "learning_rates": RATES, "test_factors": TEST_FACTORS},
