@@ -36,10 +36,9 @@ const Card = ({ title, text, train: [fragment, action], links }: CardProps) => (
 );
 
 const GAN_LINKS: Links = [
-  ["latent", "between two images"],
+  ["latent", "the space of its images"],
   ["draw", "draw a digit"],
   ["discriminator", "be the discriminator"],
-  ["map", "map"],
 ];
 
 function Start({ manifest: { gans, lstms } }: { manifest: Manifest }) {
