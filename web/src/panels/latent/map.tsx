@@ -82,7 +82,7 @@ function Field({ map: { gan, side, frames, selected, select } }: { map: MapModel
             style={{ "--class": COLORS[index % COLORS.length] }}
             onClick={() => select(n)}
           >
-            {classifier && <small>{classifier.classNames[index]}</small>}
+            {classifier && <strong>{classifier.classNames[index]}</strong>}
           </PictureButton>
         );
       })}

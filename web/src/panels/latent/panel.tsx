@@ -113,6 +113,7 @@ export const latentPanel = runPanel({
     caveat:
       "D and the classifier do not know that the images belong together. The map shows one plane of a space with many dimensions; away from the chosen latents, z may be longer than any latent of the training.",
   },
+  kept: ["start", "end", "t", "path", "steps", "plane", "c"],
   load: loadGan,
   open(gan, _, view) {
     const model = makeModel(gan, view);
