@@ -20,7 +20,8 @@ SMALL = "#train?data=300&units=16&epochs=4000&seed=3"
 
 
 def fact(page: Page, name: str) -> str:
-    return page.locator(f".train-facts div:has(dt:text-is('{name}')) dd").inner_text()
+    facts = page.locator(".train-facts > div")
+    return facts.filter(has=page.locator("dt", has_text=re.compile(f"^{name}$"))).locator("dd").inner_text()
 
 
 def update(page: Page) -> int:

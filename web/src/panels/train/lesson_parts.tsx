@@ -66,9 +66,9 @@ function Update({ model: { session } }: { model: Model }) {
   return (
     <div class="note">
       {rows.map(([name, text]) => (
-        <p key={name}>
+        <div key={name}>
           <strong>{name}</strong>: {text}
-        </p>
+        </div>
       ))}
     </div>
   );
