@@ -114,3 +114,24 @@ def test_parts_light_up_together_and_terms_explain_themselves(show: Show) -> Non
     page.locator("label .term", has_text="Units").first.click()
     expect(tip).to_contain_text("gates of its own")
     expect(page.get_by_label("Units").first).not_to_be_focused()
+
+
+def test_a_file_asks_a_teachers_questions_one_after_the_other(show: Show, tmp_path: Path) -> None:
+    page = show("#lesson")
+    page.get_by_role("textbox", name="Title").fill("Memory")
+    page.get_by_role("textbox", name="Your questions").fill("What is kept?\n\nAnd why?")
+    page.get_by_label("Lesson of the page").select_option("forget")
+    page.get_by_label("Start view").select_option("train")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as lesson").click()
+    download.value.save_as(tmp_path / "memory.html")
+    page = show(file=tmp_path / "memory.html")
+    card = page.get_by_role("complementary", name="Lesson")
+    expect(card).to_contain_text("What a forget gate does 1 of 6")  # its four steps, then the teacher's
+    card.get_by_role("button", name="Skip the lesson").click()
+    expect(card).to_contain_text("Memory 1 of 2")
+    card.get_by_label("What is kept?").fill("The first digit")
+    card.get_by_role("button", name="Next").click()
+    card.get_by_label("And why?").fill("f is near 1")
+    expect(card.locator("pre")).to_have_text("Memory\n\n1. What is kept?\nThe first digit\n\n2. And why?\nf is near 1")
+    expect(card.get_by_role("button", name="End the lesson")).to_have_count(0)

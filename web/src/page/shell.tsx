@@ -186,15 +186,13 @@ export class Shell {
   /** Goes to a step of the lesson, and opens what it shows: that of the last step that names something, if need be. */
   #goTo = (index: number) => {
     const { plan, index: current } = this.tutor;
-    const { steps } = plan.value!;
+    const named = (to: number) => plan.value!.steps.findLastIndex(({ open }, k) => open && k <= to);
+    const [before, now] = [current.value, index].map(named);
     current.value = index;
-    const named = steps
-      .slice(0, index + 1)
-      .filter(({ open }) => open)
-      .at(-1)?.open;
-    const id = named && parseFragment(named).id;
-    if (!id || !this.available.some((panel) => panel.id === id)) return;
-    if (steps[index].open || this.#shown.peek()?.panel.id !== id) void this.open(named, "push", false);
+    const fragment = plan.value!.steps[now]?.open ?? "";
+    const { id } = parseFragment(fragment);
+    if (!this.available.some((panel) => panel.id === id)) return;
+    if (now !== before || this.#shown.peek()?.panel.id !== id) void this.open(fragment, "push", false);
   };
 
   /** Opens a link to a panel here, because a page inside an iframe with `srcdoc` has no address for fragments. */

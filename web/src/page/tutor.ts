@@ -5,7 +5,6 @@
  * The fragment keeps it as `lesson=dropout.2`, the second step, with the view of whatever panel is on show.
  */
 import { computed, signal } from "@preact/signals";
-import { recall, remember } from "../kit/storage";
 import type { Lesson } from "./lesson";
 import data from "./lessons.json";
 
@@ -27,32 +26,39 @@ export interface Plan {
 
 export const PLANS: Plan[] = data;
 
-/** The questions of a lesson file as steps: one for each paragraph. */
-const planOf = ({ title, question }: Lesson): Plan => ({
-  ...{ id: "file", title, about: "" },
-  steps: question.split(/\n\s*\n/).map((text) => ({ text: "", question: text.trim() })),
-});
+/** What the browser keeps; nothing in a sandboxed frame. */
+function storage(): Storage | null {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}
+const [MET, ANSWERS] = ["reviver-met", "reviver-answers-"];
 
 export class Tutor {
   plan = signal<Plan | null>(null);
   index = signal(0);
   answers = signal<Record<string, string>>({}); // By the number of the step; of "name" the reader's
   step = computed(() => this.plan.value?.steps[this.index.value] ?? null);
-  readonly plans: Plan[];
+  readonly plans = PLANS;
+  #own: Plan | null = null; // The questions of a lesson file, one for each paragraph
 
   constructor(readonly lesson: Lesson | null) {
-    const own = lesson?.question ? [planOf(lesson)] : [];
-    this.plans = [...own, ...PLANS];
-    if (own.length) this.begin("file");
+    if (!lesson?.question) return;
+    const steps: Step[] = lesson.question.split(/\n\s*\n/).map((text) => ({ text: "", question: text.trim() }));
+    this.#own = { id: "file", title: lesson.title, about: "", steps };
+    this.plans = [this.#own, ...PLANS.map((plan) => ({ ...plan, steps: [...plan.steps, ...steps] }))];
+    this.begin("file");
   }
 
   begin(id: string, index = 0): boolean {
     const plan = this.plans.find((one) => one.id === id);
     if (!plan) return false;
-    remember("met", "yes");
+    storage()?.setItem(MET, "yes");
     this.index.value = Math.min(index, plan.steps.length - 1);
     if (this.plan.value === plan) return true;
-    this.answers.value = JSON.parse(recall(`answers-${id}`) ?? "{}") as Record<string, string>;
+    this.answers.value = JSON.parse(storage()?.getItem(ANSWERS + plan.title) ?? "{}") as Record<string, string>;
     this.plan.value = plan;
     return true;
   }
@@ -65,16 +71,17 @@ export class Tutor {
 
   /** Begins with the first lesson about a network, if nobody has met one here. */
   greet(kind: string) {
-    if (!this.plan.value && !recall("met")) this.begin(kind);
+    if (!this.plan.value && !storage()?.getItem(MET)) this.begin(kind);
   }
 
   end() {
-    this.plan.value = null;
+    this.plan.value = this.#own;
+    this.index.value = 0;
   }
 
   answer(key: string, text: string) {
     this.answers.value = { ...this.answers.value, [key]: text };
-    remember(`answers-${this.plan.value!.id}`, JSON.stringify(this.answers.value));
+    storage()?.setItem(ANSWERS + this.plan.value!.title, JSON.stringify(this.answers.value));
   }
 
   get view(): Record<string, string> {
@@ -82,11 +89,11 @@ export class Tutor {
     return plan ? { lesson: `${plan.id}.${this.index.value + 1}` } : {};
   }
 
-  /** What a student hands in; null of a lesson with less than two questions. */
+  /** What a student hands in; null of a lesson of the page with less than two questions. */
   get handIn(): string | null {
     const { title, steps } = this.plan.value!;
     const asked = steps.flatMap(({ question }, k) => (question ? [{ question, answer: this.answers.value[k] }] : []));
-    if (asked.length < 2) return null;
+    if (asked.length < 2 && this.plan.value !== this.#own) return null;
     const lines = asked.map(({ question, answer }, k) => `${k + 1}. ${question}\n${answer?.trim() || "(no answer)"}`);
     const name = this.answers.value.name?.trim();
     return [`${title}${name ? `, ${name}` : ""}`, ...lines].join("\n\n");

@@ -9,6 +9,7 @@ import type { Opened } from "./panel";
 import type { Tutor } from "./tutor";
 
 const MAX_ANSWER = 5000;
+const DRAWN = 300; // Milliseconds after which a panel has drawn what it shows
 const BAR = 90; // Pixels at the top that the bar of the panel Train may cover
 const sheet = new CSSStyleSheet(); // marks the place of the step, whatever is rendered there
 document.adoptedStyleSheets.push(sheet);
@@ -31,9 +32,12 @@ export function TutorCard({ tutor, opened, go }: CardProps) {
     sheet.replaceSync(
       step?.at ? `${step.at} { outline: 3px solid var(--second); outline-offset: 0.3rem; border-radius: 2px }` : "",
     );
-    const place = step?.at && opened && document.querySelector(step.at)?.getBoundingClientRect();
-    const free = card.current?.getBoundingClientRect().top ?? innerHeight;
-    if (place && (place.top < 0 || place.bottom > free)) scrollBy({ top: place.top - BAR });
+    const scroll = setTimeout(() => {
+      const place = step?.at && document.querySelector(step.at)?.getBoundingClientRect();
+      const free = card.current?.getBoundingClientRect().top ?? innerHeight;
+      if (place && (place.top < 0 || place.bottom > free)) scrollBy({ top: place.top - BAR });
+    }, DRAWN);
+    return () => clearTimeout(scroll);
   }, [step, opened !== null]);
   if (!plan || !step) return null;
   const isLast = index === plan.steps.length - 1;
