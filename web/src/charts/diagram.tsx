@@ -16,10 +16,12 @@ interface DiagramProps {
 }
 
 const [WIDTH, HEIGHT, GAP] = [40, 22, 48]; // Of a part, and from column to column
+const SCALE = 14; // Units in a rem, so that all diagrams have letters of one size
 
 export function Diagram({ name, parts, links, note }: DiagramProps) {
   const columns = Map.groupBy(parts, ({ column }) => column);
   const height = Math.max(...[...columns.values()].map(({ length }) => length)) * (HEIGHT + 5);
+  const width = Math.max(...columns.keys()) * (WIDTH + GAP) + WIDTH + 2;
   const places = Object.fromEntries(
     [...columns].flatMap(([column, inside]) =>
       inside.map((part, k) => [part.name, { x: column * (WIDTH + GAP), y: ((k + 0.5) * height) / inside.length }]),
@@ -30,7 +32,7 @@ export function Diagram({ name, parts, links, note }: DiagramProps) {
   return (
     <div class="diagram">
       <Roving label={name} stop={0}>
-        <svg viewBox={`-1 0 ${Math.max(...columns.keys()) * (WIDTH + GAP) + WIDTH + 2} ${height}`}>
+        <svg viewBox={`-1 0 ${width} ${height}`} style={{ maxWidth: `${width / SCALE}rem` }}>
           {[...links]
             .sort((a, b) => Number(isOn(a)) - Number(isOn(b)))
             .map((link) => {
