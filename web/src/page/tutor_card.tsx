@@ -98,10 +98,10 @@ function HandIn({ tutor }: { tutor: Tutor }) {
   return (
     <div class="stack">
       <TextField label="Your name, if you hand this in" of={name} maxLength={100} autocomplete="off" />
-      <CopyField text={text} copy="Copy my answers" />
       <Button onClick={() => download(fileName([tutor.plan.value!.title, "answers"], ".txt"), text, "text/plain")}>
         Save my answers
       </Button>
+      <CopyField text={text} copy="Copy my answers" />
     </div>
   );
 }
