@@ -20,7 +20,8 @@ SMALL = "#train?data=300&units=16&epochs=4000&seed=3"
 
 
 def fact(page: Page, name: str) -> str:
-    return page.locator(f".train-facts div:has(dt:text-is('{name}')) dd").inner_text()
+    facts = page.locator(".train-facts > div")
+    return facts.filter(has=page.locator("dt", has_text=re.compile(f"^{name}$"))).locator("dd").inner_text()
 
 
 def update(page: Page) -> int:
@@ -140,7 +141,7 @@ def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show)
     assert view_of(page)["digits"] == "12"
     page.click("nav [data-panel='train']")  # the link of the panel on show begins anew
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
-    assert wait_view(page, digits="4171") == {"digits": "4171"}
+    assert wait_view(page, digits="4171") | {"lesson": ""} == {"digits": "4171", "lesson": ""}  # a first visit is led
     press(page, "Undo")
     assert wait_view(page, data="300", units="16")
     assert update(page) >= 1
