@@ -33,7 +33,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("data", "gan", "lstm", "runs", "train", "launch.py", "progress.py", "rng.py")
+SOURCES = ("data", "gan", "recurrent", "runs", "train", "launch.py", "progress.py", "rng.py")
 """Of src/reviver: the rooms in which an error gives wrong numbers or loses work, and what all of them use."""
 TESTS = ["tests/data", "tests/gan", "tests/recurrent", "tests/runs", "tests/train", "tests/cli/test_wrong_use.py"]
 TESTS += [
