@@ -13,7 +13,6 @@ SLOW = (
     "cells",
     "lstm_operator",
     "lstm_dispatch",
-    "unequal_lengths",
     "explorer",
     "explorer_training",
     "deploy",

@@ -130,15 +130,11 @@ def render_dispatch(result: Mapping[str, Any]) -> str:
 
 def render_explorer(result: Mapping[str, Any]) -> str:
     """Return the result of `explorer` as Markdown: speed, precision and size."""
-    wanted = [
-        name for name in result["milliseconds_per_call"] if ", processor time" not in name and "slice" not in name
-    ]
-    rows = [_row(f"{name}, ms", result["milliseconds_per_call"][name]) for name in wanted]
+    rows = [_row(f"{name}, ms", values) for name, values in result["milliseconds_per_call"].items()]
     rows += [_row(name, values) for name, values in result["ratios"].items()]
-    largest = max(result["differences"].values())
     rounding = ", ".join(f"{row['max']:.1g} in a {row['unit']} ({row['network']})" for row in result["rounding"])
     note = (
-        f"Largest difference from float64: {largest:.1g}. Largest effect of fp16 weights: {rounding}. The page has "
+        f"Largest effect of fp16 weights: {rounding}. The page has "
         f"{result['megabytes']['page']:.2f} MB. {machine_line(result['machine'])} {result['machine']['browser']}."
     )
     return "\n".join([*table(RANGES, rows), "", note, ""])
