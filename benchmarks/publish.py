@@ -51,7 +51,6 @@ PICTURE_NAMES = {
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", tables.render),
     "cells": ("cells", tables.render),
-    "dispatch": ("lstm_dispatch", tables.render),
     "deploy": ("deploy", tables.render),
     "explorer": ("explorer", tables.render),
     "explorer_training": ("explorer_training", tables.render),

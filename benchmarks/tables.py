@@ -39,8 +39,6 @@ def render(result: Mapping[str, Any]) -> str:
         return render_deploy(result)
     if result["title"].startswith("Calibration"):
         return render_calibration(result)
-    if "rows" in result:
-        return render_dispatch(result)
     return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
 
 
@@ -114,18 +112,6 @@ def render_operator(result: Mapping[str, Any]) -> str:
         "peak MB of both",
     ]
     return "\n".join([*table((SHAPE, *titles), rows), "", f"Medians. {machine_line(result['machine'])}", ""])
-
-
-def render_dispatch(result: Mapping[str, Any]) -> str:
-    """Return the result of `lstm_dispatch` as Markdown: ratios to torch's layer, over the shapes."""
-    groups: dict[tuple[str, str], list[float]] = {}
-    for row in result["rows"]:
-        groups.setdefault((row["precision"], row["pass"]), []).append(row["ratios"]["kernel"]["median"])
-    rows = [
-        [*name, f"{median(ratios):.2f}", f"{min(ratios):.2f} – {max(ratios):.2f}"] for name, ratios in groups.items()
-    ]
-    titles = ("precision", "pass", "kernel to nn.LSTM, median", f"range over {len(next(iter(groups.values())))} shapes")
-    return "\n".join([*table(titles, rows), "", machine_line(result["machine"]), ""])
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:
