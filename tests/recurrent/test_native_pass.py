@@ -212,21 +212,6 @@ def test_random_texts(text, kind, seed, data):
     compare(parse(text), batch, steps, 2, hidden_size, lengths, kind, 0.3, seed, data.draw(st.booleans()))
 
 
-def test_second_derivatives_and_batches_of_gradients_are_those_of_the_reference():
-    layer = RNN("gru", 2, 4)
-    x = torch.randn(3, 2, 2, requires_grad=True)
-
-    def penalty():
-        (gradient,) = torch.autograd.grad(layer(x)[0].square().sum(), x, create_graph=True)
-        return torch.autograd.grad(gradient.square().sum(), list(layer.parameters()))
-
-    ours = penalty()
-    with kernel.reference():
-        exact = penalty()
-    for a, b in zip(ours, exact, strict=True):
-        torch.testing.assert_close(a, b)
-
-
 def test_without_the_library_the_text_is_stepped(monkeypatch):
     layer, x = RNN("layer-norm", 3, 5), torch.randn(4, 2, 3)
     ours, _ = layer(x)
