@@ -44,7 +44,7 @@ TESTS += [
     "tests/sweep/test_driver.py",
 ]
 TESTS += ["--ignore=tests/recurrent/test_arm.py", "--ignore=tests/runs/test_power_loss.py", "-k"]
-TESTS += ["not (bf16_equals or keep_torchs_rules or learns_a_length or system_call)"]
+TESTS += ["not (keep_torchs_rules or learns_a_length or system_call)"]
 """All but slow ones, where quicker ones notice the same."""
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "--tb=line"]
 SECONDS = 40.0
