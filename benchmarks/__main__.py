@@ -12,8 +12,6 @@ QUICK = ("startup", "lstm_epochs", "gan_epoch")
 SLOW = (
     "cells",
     "lstm_operator",
-    "lstm_dispatch",
-    "unequal_lengths",
     "explorer",
     "explorer_training",
     "deploy",

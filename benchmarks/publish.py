@@ -51,9 +51,7 @@ PICTURE_NAMES = {
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", tables.render),
     "cells": ("cells", tables.render),
-    "dispatch": ("lstm_dispatch", tables.render),
     "deploy": ("deploy", tables.render),
-    "unequal": ("unequal_lengths", tables.render),
     "explorer": ("explorer", tables.render),
     "explorer_training": ("explorer_training", tables.render),
     "recall": ("recall", tables.render_goals),

@@ -22,9 +22,8 @@ from reviver.recurrent.kernel.library import KERNEL
 from reviver.recurrent.kernel.native import FLAGS, compile_library
 
 ROOT = Path(__file__).parents[1]
-FILES = ("test_kernel.py", "test_native_pass.py")
-TESTS = "float64 or in_bf16 or thread_count or share_the_units or denormal or built_in_texts or random_texts"
-"""Tests of the files in tests/recurrent that run."""
+TESTS = "built_in_texts or random_texts or stacked_weights or thread_count or share_the_units or denormal"
+"""Tests of tests/recurrent/test_kernel.py that run."""
 AMX = f"-include {ROOT / 'tests/recurrent/amx_emulation.h'}"
 SECONDS = 600
 """Time after which a mutant that hangs is ended; an endless loop counts as noticed."""
@@ -119,7 +118,7 @@ def run_tests(source: Path) -> None:
     options = ["-x", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "-k", TESTS]
     with Path(os.devnull).open("w", encoding="utf-8") as nothing:
         sys.stdout = sys.stderr = nothing
-        code = pytest.main([*options, *(str(ROOT / "tests/recurrent" / name) for name in FILES)])
+        code = pytest.main([*options, str(ROOT / "tests/recurrent/test_kernel.py")])
     os._exit(int(code))
 
 

@@ -205,23 +205,6 @@ def test_panels_link_to_the_tutorials(show: Show, explorer_page: Path, tmp_path:
         assert f'id="{anchor}"' in tutorial
 
 
-TITLES = {
-    "Größe & STRASSE, naïve Façade": "grosse-strasse-naive-facade.html",
-    "ﬁne: Γλώσσα, Йод, がぎ 한국어 हिन्दी ٣": "fine-γλώσσα-йод-がぎ-한국어-हिन्दी-٣.html",
-    "👩‍🔬 …": "lesson.html",
-    "𠮷 " * 40: "-".join("𠮷" * 30) + ".html",
-}
-
-
-def test_the_file_of_a_lesson_is_called_by_its_title(show: Show) -> None:
-    page = show("#lesson")
-    for title, name in TITLES.items():
-        page.get_by_role("textbox", name="Title").fill(title)
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save as lesson").press("Enter")
-        assert download.value.suggested_filename == name
-
-
 def test_a_lesson_has_chosen_panels_start_view_and_question(show: Show, explorer_page: Path, tmp_path: Path) -> None:
     page = show("#draw?test=4")
     go(page, "lesson")

@@ -1,6 +1,5 @@
 """`reviver lstm`: train and use the LSTM."""
 
-import math
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,8 +30,6 @@ BenchmarkTask = Literal[
 ]
 MAX_SUGGESTED_LENGTH = 20
 """Maximum length of a palindrome for which the end of a training suggests a prediction."""
-DIP = 0.05
-"""Validation accuracy below that of the best epoch by which the last epoch is reported as a dip, if chance does not explain it."""
 
 
 def train(
@@ -121,18 +118,12 @@ def describe_run(
         row, split = rows[name], name if name == "train" else "validation"
         loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {percent(accuracy):>6}%  {note}")
-    gap = best["validation_accuracy"] - last["validation_accuracy"]
-    mean = (best["validation_accuracy"] + last["validation_accuracy"]) / 2
-    error = math.sqrt(2 * mean * (1 - mean) / len(task.validation(settings.length)))  # standard error of the gap
     if settings.curriculum:
         status = "passed, with" if result["reached"] else "not passed, which takes"
         threshold = f"a validation accuracy of at least {100 * settings.threshold_at(settings.length):.9g}%"
         lines.append(f"  length {last['length']} of {settings.length}: {status} {threshold}")
         if not result["reached"]:
             lines.append("  go on with --resume and more --epochs")
-    elif gap >= max(DIP, 2 * error) and settings.patience is None:
-        below = f"{100 * gap:.1f} points below epoch {best['epoch']}"
-        lines.append(f"  the run ended in a dip, {below}; --checkpoint best uses that epoch")
     return result, lines
 
 
