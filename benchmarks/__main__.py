@@ -18,6 +18,7 @@ SLOW = (
     "experiments",
     "diagnosis",
     "cell_calibration",
+    "published_rows",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

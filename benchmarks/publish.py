@@ -58,6 +58,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "curve": ("recall_curve", tables.render_curve),
     "cell_recall": ("cell_recall", tables.render_cells),
     "cell_calibration": ("cell_calibration", tables.render_calibration),
+    "published_rows": ("published_rows", tables.render_published),
     "checked": ("checked_files", tables.render_checked),
     "quality": ("gan_quality", tables.render_recipes),
 }

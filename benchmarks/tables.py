@@ -39,6 +39,8 @@ def render(result: Mapping[str, Any]) -> str:
         return render_deploy(result)
     if result["title"].startswith("Calibration"):
         return render_calibration(result)
+    if result["title"].startswith("Rows of papers"):
+        return render_published(result)
     return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
 
 
@@ -70,6 +72,20 @@ def render_calibration(result: Mapping[str, Any]) -> str:
     note = f"{note} {machine_line(result['machine'])}"
     titles = ("", "different in any task", "worse in any task", *(f"`{ability}`" for ability in abilities))
     return "\n".join([*table(titles, rows), "", note, ""])
+
+
+def render_published(result: Mapping[str, Any]) -> str:
+    """Return the result of `published_rows` as Markdown: what papers say beside what was measured."""
+    rows = []
+    for row in result["rows"]:
+        means = sorted(mean(seed) for seed in row["measured"])
+        shown = [f"{value:.2g}" if row["is_error"] else f"{value:.1%}" for value in means]
+        best = shown[0 if row["is_error"] else -1]
+        rows.append(
+            [row["paper"], row["task"], f"{row['cell']}, {row['rate']:g}", row["published"], best, ", ".join(shown)]
+        )
+    titles = ["paper", "task", "cell, rate", "published", "best seed", "all seeds"]
+    return "\n".join([*table(titles, rows), "", machine_line(result["machine"]), ""])
 
 
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:

@@ -74,7 +74,7 @@ MUTANTS = [
     Mutant("backward.h", "previous(call, t)) + b * P", "previous(call, t)) + b / 2 * P", "operand of the gradients of weights"),
     Mutant("weight_gradients.h", "store(sum, load(sum, columns[n].count) + sums[m][n]", "store(sum, sums[m][n]", "sum over blocks of rows"),
     # Blocks, lengths, strides, threads
-    Mutant("program.h", "addresses[k] += group * strides[k];", "addresses[k] += strides[k];", "stride from group to group"),
+    Mutant("program.h", "= group * stride(operands[k]);", "= stride(operands[k]);", "stride from group to group"),
     Mutant("rows.h", "/ blocks - first));", "/ blocks - first - (blocks > 1)));", "a lost row at the edge of a block"),
     Mutant("rows.h", "return length > t; }", "return length >= t; }", "length of a sequence"),
     Mutant("forward.h", "(part + 1) / threads], threads", "part / threads] + V, threads", "units of a thread of one sequence"),
