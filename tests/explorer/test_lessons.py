@@ -133,5 +133,8 @@ def test_a_file_asks_a_teachers_questions_one_after_the_other(show: Show, tmp_pa
     card.get_by_label("What is kept?").fill("The first digit")
     card.get_by_role("button", name="Next").click()
     card.get_by_label("And why?").fill("f is near 1")
-    expect(card.locator("pre")).to_have_text("Memory\n\n1. What is kept?\nThe first digit\n\n2. And why?\nf is near 1")
+    card.get_by_label("Your name").fill("Eve")  # the page remembers the last one
+    expect(card.locator("pre")).to_have_text(
+        "Memory, Eve\n\n1. What is kept?\nThe first digit\n\n2. And why?\nf is near 1"
+    )
     expect(card.get_by_role("button", name="End the lesson")).to_have_count(0)
