@@ -39,6 +39,8 @@ FAILED = CellRun(None, (0.0,) * len(TEST_FACTORS))
 """What a training counts as that did not end."""
 MARKERS = {"lstm": "s", "gru": "^"}
 """Built-in cells that the figure names; the others are dots."""
+MAX_TALL = 8
+"""Maximum number of tasks with rows of full height in the figure; with more, it shrinks, so that the card stays on one page."""
 NEVER = cell_trials.EPOCHS * cell_trials.EPOCH_UPDATES * 1.6
 """Where the figure has a run that did not pass."""
 
@@ -172,7 +174,7 @@ def plot(card: Mapping[str, Any]) -> Figure:
     """Plot, for each task, the updates until a cell passes, and its score on sequences five times longer; built-in cells gray."""
     abilities = [*card["abilities"]]
     with styled():
-        figure = Figure(figsize=(6.9, 0.55 * len(abilities) + 1.5))
+        figure = Figure(figsize=(6.9, 0.55 * len(abilities) + 1.5 if len(abilities) <= MAX_TALL else 5.0))
         left, right = figure.subplots(1, 2, sharey=True)
         own, known = card["results"], card["records"]
         others = next(name for name in known if name not in MARKERS)
