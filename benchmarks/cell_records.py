@@ -13,6 +13,7 @@ from reviver.files.atomic import write_json
 from reviver.recurrent.grammar import load_cell
 from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_trials
+from reviver.show.cell_card import FAILED
 from reviver.show.cell_trials import ABILITIES, CellRun
 from reviver.show.cell_verdicts import RECORDS, hash_of
 from reviver.sweep.driver import open_sweep, run_trials
@@ -35,7 +36,7 @@ def main() -> None:
         cells, ABILITIES, cell_trials.SEEDS, lambda *pair: [rates[pair]] if pair in rates else []
     )
     outcomes = run_trials(folder, trials, Pool(jobs, threads=1), title="cells", progress=True)
-    never = {"rate": None, "runs": [[None, [0.0] * len(cell_trials.TEST_FACTORS)]] * len(cell_trials.SEEDS)}  # diverges
+    never = {"rate": None, "runs": [list(FAILED)] * len(cell_trials.SEEDS)}  # diverges at every rate
     rows: dict[str, Any] = {
         cell: {
             "text": hash_of(load_cell(cell)),

@@ -12,7 +12,6 @@ from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
 from reviver.show.recall_curve import (
     CELLS,
-    CurveNetwork,
     build_trials,
     make_config,
     networks_of,
@@ -131,9 +130,7 @@ def finish(trials: list[Trial], results: list[dict[str, Any]]) -> dict[str, Outc
 
 
 def test_rows_are_of_all_seeds_and_the_figure_shows_them() -> None:
-    trials = build_trials(
-        (10, 100), {"lstm-onehot-curriculum": CurveNetwork("lstm", "onehot", "curriculum")}, 2, SEQUENCES
-    )
+    trials = build_trials((10, 100), ("lstm-onehot-curriculum",), 2, SEQUENCES)
     results = [
         {"accuracies": [0.9, 0.1], "sequences": [3200, None], "longest": 11, "seconds": 1.0},
         {"accuracies": [1.0, 0.2], "sequences": [6400, 8000], "longest": 108, "seconds": 2.0},

@@ -324,7 +324,7 @@ def curve(
             words = "CELL-ENCODING-TRAINING, such as rnn-onehot-fixed, see --help"
             near = did_you_mean(name, known)
             refuse("network", f"must be {words}, got {short_repr(name)}; {near}".removesuffix("; "))
-    networks = {name: known[name] for name in network or recall_curve.networks_of(texts)}
+    networks = network or recall_curve.networks_of(texts)
     own = {name: text for name, text in texts.items() if name not in recall_curve.CELLS}
     trials = recall_curve.build_trials(length or recall_curve.LENGTHS, networks, seeds, sequences, own)
     folder = Path(out)

@@ -193,7 +193,7 @@ def write_report(
     measure, goal = file.measure or training.measures[file.evaluate is not None], file.goal or training.goal
     tasks: dict[str, list[Trial]] = {}
     for trial in trials:
-        tasks.setdefault(_task_of(trial.arguments["settings"]), []).append(trial)
+        tasks.setdefault(_task_of(file.command, trial.arguments["settings"]), []).append(trial)
     try:
         summaries = {task: rank_settings(of_task, outcomes, measure, goal) for task, of_task in tasks.items()}
     except ConfigError as error:
@@ -214,9 +214,9 @@ def write_report(
     return result, [*lines, str(table)]
 
 
-def _task_of(settings: Mapping[str, Any]) -> str:
+def _task_of(command: str, settings: Mapping[str, Any]) -> str:
     """Return the name of the task of a trial; empty for a GAN, and where a preset is wrong."""
-    preset = PRESETS["lstm"].get(settings.get("preset", "original"))
+    preset = PRESETS[command.split(maxsplit=1)[0]].get(settings.get("preset", "original"))
     return str(settings.get("task", getattr(preset, "task", "")))
 
 

@@ -56,18 +56,24 @@ TRAININGS: Mapping[str, tuple[str, dict[str, Any]]] = {
 """Ways to train, with their names in the figure and the settings that differ from those of the preset."""
 
 
-def networks_of(cells: Iterable[str]) -> dict[str, CurveNetwork]:
-    """Return all networks of cells by their names."""
-    return {
-        "-".join(names): CurveNetwork(*names)
+def networks_of(cells: Iterable[str]) -> list[str]:
+    """Return the names of all networks of cells."""
+    return [
+        "-".join(names)
         for names in product(cells, ENCODINGS, TRAININGS)
         if names[1:] != ("onehot", "no-dropout")  # one-hot digits are held with dropout
-    }
+    ]
+
+
+def network_of(name: str) -> CurveNetwork:
+    """Return the network of a name."""
+    cell, encoding, training = name.rsplit("-", maxsplit=3 if name.endswith("-no-dropout") else 2)[:3]
+    return CurveNetwork(cell, encoding, "no-dropout" if training == "no" else training)
 
 
 def build_trials(
     lengths: Iterable[int],
-    networks: Mapping[str, CurveNetwork],
+    networks: Iterable[str],
     num_seeds: int,
     sequences: int,
     texts: Mapping[str, str] = MappingProxyType({}),
@@ -77,9 +83,10 @@ def build_trials(
     `texts` has those of the cells that are not built in.
     """
     trials, all_lengths = [], sorted(set(lengths))
-    for seed, (name, network) in product(range(num_seeds), networks.items()):
-        own: dict[str, Any] = {"text": texts[network.cell]} if network.cell in texts else {}
-        is_fixed = network.training == "fixed"
+    for seed, name in product(range(num_seeds), dict.fromkeys(networks)):
+        cell, _, training = network_of(name)
+        own: dict[str, Any] = {"text": texts[cell]} if cell in texts else {}
+        is_fixed = training == "fixed"
         for length in all_lengths if is_fixed else all_lengths[-1:]:
             axes: dict[str, Any] = {"network": name, "length": length, "seed": seed}
             make_config(**axes, **own, sequences=sequences)  # checks all settings before the first run starts
@@ -100,12 +107,6 @@ def make_config(*, network: str, length: int, seed: int, sequences: int, text: s
     settings |= {"threshold": 0.99, "last_threshold": None, "jump_factor": None, **TRAININGS[training][1]}
     config = replace(LSTM_PRESETS[ENCODINGS[encoding]], cell=text or cell, length=length, seed=seed, **settings)
     return replace(config, epochs=max(1, sequences // config.epoch_size_at(length)))
-
-
-def network_of(name: str) -> CurveNetwork:
-    """Return the network of a name."""
-    cell, encoding, training = name.rsplit("-", maxsplit=3 if name.endswith("-no-dropout") else 2)[:3]
-    return CurveNetwork(cell, encoding, "no-dropout" if training == "no" else training)
 
 
 def run_name(network: str, length: int, seed: int) -> str:
