@@ -1,4 +1,4 @@
-/** The event that a reader waits for: accuracy jumps, because some gate has learned. */
+/** The event that a reader waits for: accuracy jumps. Beside it stands the gate that changed most, perhaps not its cause. */
 import { formatExact, percent } from "../../kit/format";
 import { isGate, namesOf, titleOf } from "../../lstm/quantities";
 import type { LstmEpoch, LstmTrace } from "../../train/protocol";
