@@ -17,6 +17,7 @@ from torch.nn import functional
 from benchmarks.measure import ROOT, machine
 from reviver import RNN
 from reviver.settings.lstm_network import CELLS
+from reviver.settings.tasks import DEFINITIONS
 from reviver.sweep.driver import open_sweep, run_trials
 from reviver.sweep.engines import Pool
 from reviver.sweep.trials import Trial
@@ -31,9 +32,9 @@ Batch = tuple[Tensor, Tensor]  # symbols [B, T], or numbers [B, T, I], and the t
 
 
 def parity(length: int, size: int, rng: torch.Generator) -> Batch:
-    """Return bits, and whether their sum is odd, after the last one."""
-    bits = torch.randint(2, (size, length), generator=rng)
-    return bits, _at_the_end(bits, bits.sum(1) % 2)
+    """Return bits, and whether their sum is odd, after the last one: the task `parity`."""
+    bits, odd = DEFINITIONS["parity"].generate(torch.full((size,), length), rng)
+    return bits.long(), _at_the_end(bits.long(), odd)
 
 
 def arithmetic(length: int, size: int, rng: torch.Generator) -> Batch:
@@ -80,11 +81,8 @@ def dyck(length: int, size: int, rng: torch.Generator) -> Batch:
 
 
 def adding(length: int, size: int, rng: torch.Generator) -> Batch:
-    """Return the adding problem of Bai et al.: numbers with two of them marked, one in each half, and their sum."""
-    numbers, half = torch.rand(size, length, generator=rng), length // 2
-    marked = torch.stack([torch.randint(half, (size,), generator=rng) + half * k for k in range(2)], 1)
-    marks = torch.zeros_like(numbers).scatter_(1, marked, 1.0)
-    return torch.stack([numbers, marks], 2), numbers.gather(1, marked).sum(1)
+    """Return numbers of which two are marked, and their sum: the task `adding`."""
+    return DEFINITIONS["adding"].generate(torch.full((size,), length), rng)
 
 
 def _at_the_end(x: Tensor, answer: Tensor) -> Tensor:
