@@ -310,7 +310,7 @@ def test_thread_count_changes_no_mask_and_repetition_no_bit(precision, threads):
         assert worst(gradients, runs[0][1]) < 1e-5
 
 
-@pytest.mark.parametrize(("kind", "hidden_size"), [("step", 130), ("zoneout", 200)])
+@pytest.mark.parametrize(("kind", "hidden_size"), [("step", 130), ("zoneout", 200), ("variational", 160)])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_threads_that_share_the_units_of_one_sequence_change_no_bit(kind, hidden_size, precision, threads):
     lstm = LSTM(10, hidden_size, bidirectional=True, hidden_dropout=0.3, hidden_dropout_kind=kind, precision=precision)
