@@ -241,7 +241,7 @@ class RNN(RecurrentLayers):
         if not isinstance(hx, Mapping) or not set(hx) <= set(names):
             found = ", ".join(hx) if isinstance(hx, Mapping) else len(hx)
             raise DataError(f"hx must have the states {', '.join(names)}, got {found}")
-        shape = [len(self.layers), *batch, self.hidden_size]
+        shape = [len(self._cells), *batch, self.hidden_size]
         for name, entry in hx.items():
             if entry is not None and [*entry.shape] != shape:
                 raise DataError(f"state {name} must be {shape}, got {list(entry.shape)}")
