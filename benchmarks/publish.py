@@ -60,6 +60,7 @@ PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "cell_calibration": ("cell_calibration", tables.render_calibration),
     "published_rows": ("published_rows", tables.render_published),
     "checked": ("checked_files", tables.render_checked),
+    "diagnosis": ("diagnosis", tables.render),
     "quality": ("gan_quality", tables.render_recipes),
 }
 """Parts of a page by their name: the measurement, and the function that writes it as Markdown."""

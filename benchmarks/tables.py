@@ -46,14 +46,11 @@ def render(result: Mapping[str, Any]) -> str:
 
 def render_diagnosis(result: Mapping[str, Any]) -> str:
     """Return the result of `diagnosis` as Markdown: how often each rule fires."""
-    rules = [name for name in result["fired"]["healthy"] if name != "runs"]
-    rows = [
-        [f"{state}, {fired['runs']} runs", *(str(fired[rule]) for rule in rules)]
-        for state, fired in result["fired"].items()
-    ]
+    titles = [*next(iter(result["fired"].values()))]
+    rows = [[recipe, *(f"{fired[name]:.0f}" for name in titles)] for recipe, fired in result["fired"].items()]
     dips = result["dips"]
     note = f"Of {dips['runs']} LSTMs of the report, {dips['fired']} end in a dip. {machine_line(result['machine'])}"
-    return "\n".join([*table(("", *rules), rows), "", note, ""])
+    return "\n".join([*table(("", *titles), rows), "", note, ""])
 
 
 def render_calibration(result: Mapping[str, Any]) -> str:

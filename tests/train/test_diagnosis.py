@@ -25,8 +25,8 @@ CASES = {
     "slow growth": (lines(*[HEALTHY | {"generator_loss": 0.8 * 1.1**k} for k in range(40)]), 0.9, []),
     "D wins": (lines(*[HEALTHY] * 6, *[SURE] * 3), 0.9, ["wins"]),
     "D wins for a moment": (lines(*[HEALTHY] * 6, SURE, SURE, HEALTHY, SURE), 0.9, []),
-    "alike": (lines(*[HEALTHY] * 6), 0.1, ["alike"]),
-    "alike at the start": (lines(HEALTHY), 0.1, []),
+    "alike": (lines(*[HEALTHY] * 15), 0.1, ["alike"]),
+    "alike at the start": (lines(*[HEALTHY] * 14), 0.1, []),
     "nothing yet": ([], 0.0, []),
 }
 
@@ -56,6 +56,7 @@ def test_spread_is_that_of_real_images_or_less() -> None:
     real = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     assert spread_of(real, real) == 1
     assert spread_of(real[:1].expand(5, -1, -1, -1), real) == 0
+    assert spread_of(real[[0, 0, 1, 1, 1]], real) == 0  # two images, far from each other, again and again
 
 
 @needs_node

@@ -1,6 +1,6 @@
 """What goes wrong in a run, by the rules of rules.json, which the explorer's page has too.
 
-The rules of a GAN read its metrics, means over up to 100 updates each, and how far apart the latest samples are; that of an LSTM
+The rules of a GAN read its metrics, means over up to 100 updates each, and how far the latest samples are from each other; that of an LSTM
 the validation accuracy of its epochs. A loss that is not finite ends a training by itself. `python -m benchmarks diagnosis`
 measures how often they fire.
 """
@@ -51,7 +51,7 @@ def diagnose(folder: RunFolder) -> list[Finding]:
 def diagnose_gan(metrics: Records, spread: float | None = None) -> list[Finding]:
     """Return what goes wrong in a GAN with these metrics; `spread` is that of its latest samples, see `spread_of`."""
     found = [finding for finding in (_jump(metrics), _wins(metrics)) if finding]
-    if spread is not None and len(metrics) >= RULES["lines"] and spread < RULES["alike"]["ratio"]:
+    if spread is not None and len(metrics) >= RULES["alike"]["lines"] and spread < RULES["alike"]["ratio"]:
         found.append(_finding("alike", metrics[-1]["epoch"]))
     return found
 
@@ -68,14 +68,18 @@ def diagnose_lstm(metrics: Records) -> list[Finding]:
 
 
 def spread_of(samples: Tensor, real: Tensor) -> float:
-    """Return the mean distance of two samples as a fraction of that of two real images; both are [N, C, H, W]."""
-    mine, theirs = (torch.pdist(images.flatten(1).float()).mean().item() for images in (samples, real))
-    return mine / theirs
+    """Return how far a sample is from the one most like it, as a fraction of the same of real images; both are [N, C, H, W]."""
+    mine, theirs = (_closest(images.flatten(1).float()).mean() for images in (samples, real))
+    return (mine / theirs).item()  # not finite if real images repeat
+
+
+def _closest(images: Tensor) -> Tensor:
+    return torch.cdist(images, images, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf).amin(1)
 
 
 def _jump(metrics: Records) -> Finding | None:
     rule = RULES["jump"]
-    for end in range(RULES["lines"], len(metrics)):
+    for end in range(rule["lines"], len(metrics)):
         for network, key in (("G", "generator_loss"), ("D", "discriminator_loss")):
             before = median(record[key] for record in metrics[max(0, end - rule["window"]) : end])
             if metrics[end][key] > rule["factor"] * before:

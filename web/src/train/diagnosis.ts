@@ -1,5 +1,5 @@
 /** What goes wrong in a run, by the rules of `reviver.train.diagnosis`, with their numbers and words. */
-import { median } from "d3-array";
+import { mean as meanOf, median } from "d3-array";
 import rules from "../../../src/reviver/train/rules.json";
 import type { GanLine } from "./gan_log";
 import type { LstmEpoch } from "./lstm_run";
@@ -13,7 +13,7 @@ export interface Finding {
 
 /** @param spread of the latest samples, see `spreadOf` */
 export function diagnoseGan(lines: GanLine[], spread: number | null): Finding[] {
-  const isAlike = spread !== null && lines.length >= rules.lines && spread < rules.alike.ratio;
+  const isAlike = spread !== null && lines.length >= rules.alike.lines && spread < rules.alike.ratio;
   const alike = isAlike ? finding("alike", lines.at(-1)!.epoch) : null;
   return [findJump(lines), findWin(lines), alike].filter((found) => found !== null);
 }
@@ -28,25 +28,25 @@ export function diagnoseLstm(epochs: LstmEpoch[]): Finding[] {
   return [finding("dip", epochs.at(-1)!.epoch, { best: ofBest, value: ofLast })];
 }
 
-/** The mean distance of two samples as a fraction of that of two real images, [N, pixels] each. */
+/** How far a sample is from the one most like it, as a fraction of the same of real images, [N, pixels] each. */
 export const spreadOf = (samples: Float32Array, real: Float32Array, pixels: number) =>
-  distance(samples, pixels) / distance(real, pixels);
+  closest(samples, pixels) / closest(real, pixels);
 
-function distance(images: Float32Array, pixels: number): number {
+function closest(images: Float32Array, pixels: number): number {
   const N = images.length / pixels;
-  let total = 0;
+  const least = new Float64Array(N).fill(Infinity);
   for (let i = 0; i < N; i++)
     for (let j = 0; j < i; j++) {
       let squares = 0;
       for (let p = 0; p < pixels; p++) squares += (images[i * pixels + p] - images[j * pixels + p]) ** 2;
-      total += Math.sqrt(squares);
+      for (const one of [i, j]) least[one] = Math.min(least[one], Math.sqrt(squares));
     }
-  return total / ((N * (N - 1)) / 2);
+  return meanOf(least)!;
 }
 
 function findJump(lines: GanLine[]): Finding | null {
-  const { factor, window } = rules.jump;
-  for (let end = rules.lines; end < lines.length; end++)
+  const { lines: enough, factor, window } = rules.jump;
+  for (let end = enough; end < lines.length; end++)
     for (const [network, key] of [
       ["G", "generatorLoss"],
       ["D", "discriminatorLoss"],
