@@ -15,7 +15,7 @@ IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.syst
 test test-long random: export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:  # so that a venv without pip, as Debian makes it without python3-venv, is made again
-.PHONY: help setup browser explorer web-check lock report finished-report test test-long test-third-party random check docs pages teach release wheel format bench recall quality series classifier sanitize portable mutants mutants-native clean
+.PHONY: help setup browser explorer web-check lock report finished-report test test-long test-third-party random check docs pages teach release wheel format bench recall quality classifier sanitize portable mutants mutants-native clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -166,10 +166,6 @@ recall: setup  ## measure what the LSTM reaches on every task, over seeds, into 
 quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/measurements (hours; resumes)
 	$(BIN)/python -m benchmarks.gan_quality
 
-series: setup  ## measure the LSTM on data sets of UCR and UEA, over seeds, into docs/measurements (hours; resumes)
-	$(PIP) install --editable '.[train,dev,bench]'
-	$(BIN)/python -m benchmarks.series
-
 classifier: setup  ## train the pinned digit classifier again (minutes)
 	rm -f src/reviver/data/digit_classifier.safetensors
 	$(BIN)/reviver gan train-extractor --data mnist --out src/reviver/data/digit_classifier.safetensors --json \
@@ -178,14 +174,14 @@ classifier: setup  ## train the pinned digit classifier again (minutes)
 SANITIZERS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 sanitize: setup  ## run the tests of what is native under the address and undefined-behaviour sanitizers
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/recurrent/test_kernel.py tests/recurrent/test_native_pass.py
+	REVIVER_CXXFLAGS="$(SANITIZERS)" REVIVER_CACHE=$(VENV)/sanitized $(BIN)/python -m pytest tests/recurrent/test_kernel.py
 
 # A later -march takes the place of the -march=native that recurrent/kernel/native.py asks for.
 portable: setup  ## run the tests of what is native as compiled for x86-64 without AVX, with AVX2, with AVX-512 but no bf16, and with AMX emulated
 	for march in x86-64 x86-64-v3 x86-64-v4; do \
-		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/recurrent/test_kernel.py tests/recurrent/test_native_pass.py || exit 1; \
+		REVIVER_CXXFLAGS=-march=$$march REVIVER_CACHE=$(VENV)/portable/$$march $(BIN)/python -m pytest tests/recurrent/test_kernel.py || exit 1; \
 	done
-	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/recurrent/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/recurrent/test_kernel.py tests/recurrent/test_native_pass.py
+	REVIVER_CXXFLAGS="-include $(CURDIR)/tests/recurrent/amx_emulation.h" REVIVER_CACHE=$(VENV)/portable/amx $(BIN)/python -m pytest tests/recurrent/test_kernel.py
 
 mutants: setup  ## make 600 small changes of the code, drawn at random, and count what the tests notice (an hour; MUTANT_SEED=N draws the same)
 	$(PIP) install --editable '.[train,dev,mutants]'

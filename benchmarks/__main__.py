@@ -12,14 +12,13 @@ QUICK = ("startup", "lstm_epochs", "gan_epoch")
 SLOW = (
     "cells",
     "lstm_operator",
-    "lstm_dispatch",
-    "unequal_lengths",
     "explorer",
     "explorer_training",
     "deploy",
     "experiments",
     "diagnosis",
     "cell_calibration",
+    "published_rows",
 )
 RESULTS = Path(__file__).parents[1] / "docs" / "measurements"
 

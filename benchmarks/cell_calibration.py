@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.measure import ROOT, machine
 from reviver.recurrent.grammar import load_cell
 from reviver.show import cell_trials
-from reviver.show.cell_trials import ABILITIES, RATES, CellRun
+from reviver.show.cell_trials import FULL_ONLY, CellRun
 from reviver.show.cell_verdicts import NO_DIFFERENCE, compare, read_records
 from reviver.sweep.driver import open_sweep, run_trials
 from reviver.sweep.engines import Pool
@@ -39,6 +39,7 @@ DEFECTS: Mapping[str, str] = {
     "wrong sign in c": LSTM.replace("f * c + ", "-f * c + "),
 }
 SEEDS, DRAWS, SIZE = range(12), 200, 6
+ABILITIES = [name for name in cell_trials.ABILITIES if name not in FULL_ONLY]
 
 
 def main() -> dict[str, Any]:
@@ -48,8 +49,9 @@ def main() -> dict[str, Any]:
     open_sweep(folder)
     rates = {("lstm", name): row["rate"] for name, row in read_records()["cells"]["lstm"]["abilities"].items()}
     others = {name: text for name, text in texts.items() if name != "lstm"}
-    first = cell_trials.trials_of(others, ABILITIES, [cell_trials.RATE_SEED], lambda *_: RATES)
-    rates |= cell_trials.best_rates(first, run_trials(folder, first, Pool(threads=1), title="rates", progress=True))
+    rates |= cell_trials.choose_rates(
+        others, ABILITIES, lambda trials: run_trials(folder, trials, Pool(threads=1), title="rates", progress=True)
+    )
     trials = cell_trials.trials_of(texts, ABILITIES, SEEDS, lambda *pair: [rates[pair]])
     outcomes = run_trials(folder, trials, Pool(threads=1), title="texts", progress=True)
     runs: dict[str, dict[str, list[CellRun]]] = {}

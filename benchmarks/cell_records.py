@@ -13,7 +13,8 @@ from reviver.files.atomic import write_json
 from reviver.recurrent.grammar import load_cell
 from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_trials
-from reviver.show.cell_trials import ABILITIES, RATES, CellRun
+from reviver.show.cell_card import FAILED
+from reviver.show.cell_trials import ABILITIES, CellRun
 from reviver.show.cell_verdicts import RECORDS, hash_of
 from reviver.sweep.driver import open_sweep, run_trials
 from reviver.sweep.engines import Pool
@@ -26,17 +27,27 @@ def main() -> None:
     jobs = parser.parse_args().jobs
     folder, cells = ROOT / "runs" / "cell-records", dict(zip(CELLS, CELLS, strict=True))
     open_sweep(folder, "sweep")
-    first = cell_trials.trials_of(cells, ABILITIES, [cell_trials.RATE_SEED], lambda *_: RATES)
-    rates = cell_trials.best_rates(
-        first, run_trials(folder, first, Pool(jobs, threads=1), title="rates", progress=True)
+    rates = cell_trials.choose_rates(
+        cells,
+        [*ABILITIES],
+        lambda trials: run_trials(folder, trials, Pool(jobs, threads=1), title="rates", progress=True),
     )
-    trials = cell_trials.trials_of(cells, ABILITIES, cell_trials.SEEDS, lambda *pair: [rates[pair]])
+    trials = cell_trials.trials_of(
+        cells, ABILITIES, cell_trials.SEEDS, lambda *pair: [rates[pair]] if pair in rates else []
+    )
     outcomes = run_trials(folder, trials, Pool(jobs, threads=1), title="cells", progress=True)
-    rows: dict[str, Any] = {}
+    never = {"rate": None, "runs": [list(FAILED)] * len(cell_trials.SEEDS)}  # diverges at every rate
+    rows: dict[str, Any] = {
+        cell: {
+            "text": hash_of(load_cell(cell)),
+            "abilities": {ability: {**never, "units": cell_trials.units_of(cell, ability)} for ability in ABILITIES},
+        }
+        for cell in cells
+    }
     for (cell, ability, rate), runs in cell_trials.results_of(trials, outcomes).items():
         row: dict[str, Any] = {"rate": rate, "units": cell_trials.units_of(cell, ability)}
         row["runs"] = [[run.updates, list(run.scores)] for run in runs if isinstance(run, CellRun)]
-        rows.setdefault(cell, {"text": hash_of(load_cell(cell)), "abilities": {}})["abilities"][ability] = row
+        rows[cell]["abilities"][ability] = row
     write_json(RECORDS, {"recipe": cell_trials.recipe_hash(), "machine": machine(), "cells": rows})
 
 

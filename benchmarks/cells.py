@@ -1,19 +1,12 @@
 """Time forward and backward of cells as text with hidden dropout 0.5, in one process and in alternation.
 
-The LSTM is compared with the pass that was written for it by hand, the last commit that has one (HAND_WRITTEN), the GRU with
-`torch.nn.GRU`, which has no dropout inside, and every built-in text with the same text stepped in torch. Also measured are a whole
-run of a GRU beside one of the LSTM, the first use of a new text, one step of one sequence, torch.compile, and sequences of unequal
-lengths beside `torch.nn.LSTM` on a `PackedSequence`.
+The GRU is compared with `torch.nn.GRU`, which has no dropout inside, and every built-in text with the same text stepped in torch.
+Also measured are a whole run of a GRU beside one of the LSTM, the first use of a new text, one step of one sequence, torch.compile,
+and sequences of unequal lengths beside `torch.nn.LSTM` on a `PackedSequence`.
 
     python -m benchmarks cells
 """
 
-import importlib
-import io
-import re
-import subprocess
-import sys
-import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +17,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from benchmarks.lstm_operator import DROPOUT, SHAPES, Shape, step, time_each
-from benchmarks.measure import ROOT, alternate, machine, ratio, summary
-from reviver import LSTM, RNN
+from benchmarks.measure import alternate, machine, ratio, summary
+from reviver import RNN
 from reviver.recurrent import kernel
 from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS
@@ -33,9 +26,6 @@ from reviver.train.lstm.training import train
 
 STEPPED = SHAPES[1]
 ROUNDS = {shape: min(shape.rounds, 30) for shape in SHAPES[:4]}
-HAND_WRITTEN = "d02bee93"
-BESIDE = ((128, 4, 1, 128), (64, 50, 10, 32), (64, 50, 10, 128), (64, 200, 10, 128), (32, 50, 64, 512))
-"""B, T, I and H for which the engine is compared with the hand-written pass, on one thread."""
 LENGTHS = ((128, 200, 10, 128, 10), (32, 1000, 10, 128, 5))
 
 
@@ -67,37 +57,6 @@ def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
         "text gru": RNN("gru", *sizes, hidden_dropout=DROPOUT),
     }
     return {name: run(layer, x) for name, layer in layers.items()}
-
-
-def hand_written(folder: Path) -> type[nn.LSTM]:
-    """Return the LSTM of the commit that has the pass written by hand, from a package beside this one."""
-    archive = subprocess.run(["git", "archive", HAND_WRITTEN, "src/reviver"], cwd=ROOT, capture_output=True, check=True)
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(folder, filter="data")
-    package = (folder / "src" / "reviver").rename(folder / "reviver_by_hand")
-    for path in package.rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        path.write_text(re.sub(r"\breviver\b", "reviver_by_hand", text), encoding="utf-8")
-    sys.path.insert(0, str(folder))
-    return importlib.import_module("reviver_by_hand.lstm.layer").LSTM  # type: ignore[no-any-return]
-
-
-def measure_beside() -> dict[str, dict[str, float]]:
-    """Return the ratios of the processor time of the LSTM to that of the hand-written pass, on one thread, in alternation."""
-    threads, ratios = torch.get_num_threads(), {}
-    torch.set_num_threads(1)
-    with TemporaryDirectory() as folder:
-        before = hand_written(Path(folder))
-        for B, T, I, H in BESIDE:  # noqa: E741
-            x, options = torch.randn(T, B, I), {"hidden_dropout": DROPOUT, "single_bias": True}
-            layers = {"engine": LSTM(I, H, **options), "by hand": before(I, H, **options)}
-            calls = {"forward and backward": run, "forward": forward}
-            for name, call in calls.items():
-                seconds = time_each({key: call(layer, x) for key, layer in layers.items()}, 40, time.thread_time)
-                found = ratio(seconds["engine"], seconds["by hand"])
-                ratios[f"LSTM to the pass by hand, {name}, B, T, I, H = {B}, {T}, {I}, {H}"] = found
-    torch.set_num_threads(threads)
-    return ratios
 
 
 def forward(layer: nn.Module, x: torch.Tensor) -> Callable[[], object]:
@@ -182,7 +141,7 @@ def main() -> dict[str, object]:
     """Measure all."""
     if not kernel.available():
         raise SystemExit("the native kernel is not available here")
-    ratios = measure_beside()
+    ratios: dict[str, dict[str, float]] = {}
     for shape, rounds in ROUNDS.items():
         seconds, sizes = (
             time_each(contenders(shape), rounds),

@@ -19,12 +19,6 @@
     };
   },
 
-  /** Computes frames. */
-  async repeat(count) {
-    const frame = await this.frame();
-    for (let k = 0; k < count; k++) frame();
-  },
-
   /** Returns the seconds of frames. */
   async frames(rounds, warmup) {
     return this.times(await this.frame(), rounds, warmup);
@@ -61,25 +55,15 @@
     }
   },
 
-  /** Projects an image; returns the RMSE and the seconds of each slice. */
+  /** Projects an image; returns the RMSE and the seconds. */
   async project(image) {
     const gan = await reviver.gan();
     const projection = gan.project(Float32Array.from(image));
-    const slices = [];
+    let seconds = 0;
     for (let isDone = false; !isDone; ) {
-      slices.push(this.seconds(() => (isDone = projection.advance())));
+      seconds += this.seconds(() => (isDone = projection.advance()));
       await new Promise((resolve) => setTimeout(resolve));
     }
-    return { error: projection.result.error, slices };
-  },
-
-  /** Returns what the networks make of the latents of the sample grid. */
-  async outputs() {
-    const gan = await reviver.gan();
-    const latents = gan.latents.grid;
-    const images = gan.generate(latents);
-    const logits = gan.discriminate(images, gan.classesOf(latents));
-    const probabilities = gan.classify(images);
-    return [images, logits, probabilities].map((values) => values && Array.from(values));
+    return { error: projection.result.error, seconds };
   },
 });

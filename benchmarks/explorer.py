@@ -3,18 +3,15 @@
     reviver explore report/runs/gan-seed0 report/runs/lstm-seed0 --out explorer.html
     EXPLORER=explorer.html python -m benchmarks explorer
 
-Processor time does not count the waits of a busy machine. The networks of the page are compared with the same rounded weights
-in float64, and its projections with those of `reviver gan project`.
+Processor time does not count the waits of a busy machine. The projections are compared with those of `reviver gan project`.
 """
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from benchmarks.measure import machine, ratio, summary
 from reviver.gan.inversion import project
@@ -81,7 +78,6 @@ def main() -> dict[str, object]:
             name: summary([1000 * value for value in seconds]) for name, seconds in times.items() if seconds
         },
         "ratios": {"RMSE of a projection: ratio to `reviver gan project`": ratio(measured.errors, theirs)},
-        "differences": largest_differences(measured.outputs, python_outputs(page)),
         "rounding": gan["facts"]["rounding"],
         "megabytes": {"page": megabytes} | sizes | {"code and style": megabytes - sum(sizes.values())},
     }
@@ -91,7 +87,6 @@ class Measured(NamedTuple):
     """What the page computed: seconds by what took them, and results."""
 
     seconds: dict[str, list[float]]
-    outputs: list[list[float] | None]
     errors: list[float]
 
 
@@ -113,25 +108,20 @@ def measure_networks(browser: Any, path: Path, images: Tensor) -> Measured:
         result = tab.evaluate(f"(values) => bench.{function}(...values)", list(arguments))
         return result, cpu_seconds() - started
 
-    outputs, _ = call("outputs")
     frames, _ = call("frames", ROUNDS, WARMUP)
-    cpu_frames = [call("repeat", BATCH)[1] / BATCH for _ in range(BATCHES)]
     call("draw", WARMUP)
     cpu_drawn = [call("draw", BATCH)[1] / BATCH for _ in range(BATCHES)]
     traces, _ = call("traces", TRACED, ROUNDS, WARMUP)
     call("project", images[0].flatten().tolist())  # the compiler of the browser is still at work
-    projected = [call("project", image.flatten().tolist()) for image in images]
+    projected = [call("project", image.flatten().tolist())[0] for image in images]
     tab.context.close()
     seconds = {
         "G, D and classifier of an image": frames,
-        "G, D and classifier of an image, processor time": cpu_frames,
         "processor time of a drawn frame of the interpolation": cpu_drawn,
         f"LSTM trace of {TRACED} steps": traces,
-        "projection": [sum(result["slices"]) for result, _ in projected],
-        "projection, processor time": [seconds for _, seconds in projected],
-        "slice of a projection": [seconds for result, _ in projected for seconds in result["slices"]],
+        "projection": [result["seconds"] for result in projected],
     }
-    return Measured(seconds, outputs, [result["error"] for result, _ in projected])
+    return Measured(seconds, [result["error"] for result in projected])
 
 
 def load(browser: Any, path: Path) -> tuple[Any, float]:
@@ -142,31 +132,3 @@ def load(browser: Any, path: Path) -> tuple[Any, float]:
     tab.wait_for_function("() => globalThis.firstImage && globalThis.reviver")
     tab.evaluate(f"() => {{ globalThis.bench = {SCRIPT.read_text(encoding='utf-8').rstrip().rstrip(';')}; }}")
     return tab, tab.evaluate("() => firstImage") / 1000
-
-
-def python_outputs(page: Content) -> dict[str, Tensor]:
-    """Return images, log-odds and class probabilities of the sample grid in float64."""
-    gan = page.manifest["gans"][0]
-    latents = read_tensors(page.blocks, gan["latents"])["grid"]
-    images = read_layers(page, gan["generator"])(latents.double())
-    inputs = images
-    if gan["numClasses"]:
-        classes = latents[:, gan["noiseSize"] :].argmax(1)
-        inputs = torch.cat([images, functional.one_hot(classes, gan["numClasses"]).double()], 1)
-    outputs = {"images": images}
-    if gan["discriminator"] is not None:
-        outputs["log-odds, relative"] = read_layers(page, gan["discriminator"])(inputs.double())
-    if gan["classifier"] is not None:
-        shaped = images.view(-1, *gan["imageShape"])
-        outputs["class probabilities"] = read_layers(page, gan["classifier"])(shaped.double()).softmax(1)
-    return outputs
-
-
-def largest_differences(ours: Sequence[list[float] | None], expected: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return the maximum differences of what the page computes; of log-odds, relative to the largest."""
-    differences = {}
-    for values, (name, theirs) in zip([v for v in ours if v is not None], expected.items(), strict=True):
-        difference = (torch.tensor(values).double().view_as(theirs) - theirs).abs().max()
-        scale = theirs.abs().max() if "relative" in name else torch.tensor(1.0)
-        differences[name] = float(difference / scale)
-    return differences

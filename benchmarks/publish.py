@@ -51,15 +51,14 @@ PICTURE_NAMES = {
 PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "operator": ("lstm_operator", tables.render),
     "cells": ("cells", tables.render),
-    "dispatch": ("lstm_dispatch", tables.render),
     "deploy": ("deploy", tables.render),
-    "unequal": ("unequal_lengths", tables.render),
     "explorer": ("explorer", tables.render),
     "explorer_training": ("explorer_training", tables.render),
     "recall": ("recall", tables.render_goals),
     "curve": ("recall_curve", tables.render_curve),
     "cell_recall": ("cell_recall", tables.render_cells),
     "cell_calibration": ("cell_calibration", tables.render_calibration),
+    "published_rows": ("published_rows", tables.render_published),
     "checked": ("checked_files", tables.render_checked),
     "quality": ("gan_quality", tables.render_recipes),
 }

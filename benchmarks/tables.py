@@ -39,8 +39,8 @@ def render(result: Mapping[str, Any]) -> str:
         return render_deploy(result)
     if result["title"].startswith("Calibration"):
         return render_calibration(result)
-    if "rows" in result:
-        return render_dispatch(result)
+    if result["title"].startswith("Rows of papers"):
+        return render_published(result)
     return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
 
 
@@ -72,6 +72,20 @@ def render_calibration(result: Mapping[str, Any]) -> str:
     note = f"{note} {machine_line(result['machine'])}"
     titles = ("", "different in any task", "worse in any task", *(f"`{ability}`" for ability in abilities))
     return "\n".join([*table(titles, rows), "", note, ""])
+
+
+def render_published(result: Mapping[str, Any]) -> str:
+    """Return the result of `published_rows` as Markdown: what papers say beside what was measured."""
+    rows = []
+    for row in result["rows"]:
+        means = sorted(mean(seed) for seed in row["measured"])
+        shown = [f"{value:.2g}" if row["is_error"] else f"{value:.1%}" for value in means]
+        best = shown[0 if row["is_error"] else -1]
+        rows.append(
+            [row["paper"], row["task"], f"{row['cell']}, {row['rate']:g}", row["published"], best, ", ".join(shown)]
+        )
+    titles = ["paper", "task", "cell, rate", "published", "best seed", "all seeds"]
+    return "\n".join([*table(titles, rows), "", machine_line(result["machine"]), ""])
 
 
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -116,29 +130,13 @@ def render_operator(result: Mapping[str, Any]) -> str:
     return "\n".join([*table((SHAPE, *titles), rows), "", f"Medians. {machine_line(result['machine'])}", ""])
 
 
-def render_dispatch(result: Mapping[str, Any]) -> str:
-    """Return the result of `lstm_dispatch` as Markdown: ratios to torch's layer, over the shapes."""
-    groups: dict[tuple[str, str], list[float]] = {}
-    for row in result["rows"]:
-        groups.setdefault((row["precision"], row["pass"]), []).append(row["ratios"]["kernel"]["median"])
-    rows = [
-        [*name, f"{median(ratios):.2f}", f"{min(ratios):.2f} – {max(ratios):.2f}"] for name, ratios in groups.items()
-    ]
-    titles = ("precision", "pass", "kernel to nn.LSTM, median", f"range over {len(next(iter(groups.values())))} shapes")
-    return "\n".join([*table(titles, rows), "", machine_line(result["machine"]), ""])
-
-
 def render_explorer(result: Mapping[str, Any]) -> str:
     """Return the result of `explorer` as Markdown: speed, precision and size."""
-    wanted = [
-        name for name in result["milliseconds_per_call"] if ", processor time" not in name and "slice" not in name
-    ]
-    rows = [_row(f"{name}, ms", result["milliseconds_per_call"][name]) for name in wanted]
+    rows = [_row(f"{name}, ms", values) for name, values in result["milliseconds_per_call"].items()]
     rows += [_row(name, values) for name, values in result["ratios"].items()]
-    largest = max(result["differences"].values())
     rounding = ", ".join(f"{row['max']:.1g} in a {row['unit']} ({row['network']})" for row in result["rounding"])
     note = (
-        f"Largest difference from float64: {largest:.1g}. Largest effect of fp16 weights: {rounding}. The page has "
+        f"Largest effect of fp16 weights: {rounding}. The page has "
         f"{result['megabytes']['page']:.2f} MB. {machine_line(result['machine'])} {result['machine']['browser']}."
     )
     return "\n".join([*table(RANGES, rows), "", note, ""])

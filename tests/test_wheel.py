@@ -138,7 +138,7 @@ def test_platform_wheel_trains_without_a_compiler(environment: Environment) -> N
     assert result["native"] == f"prebuilt {expected_variant()}"
     assert len(OPENMP.findall("\n".join(result["mapped"]))) == 1
     loaded = [Path(path).name for path in result["mapped"] if "/prebuilt/" in path]
-    assert [name.split("-")[0] for name in loaded] == ["cpu", "lstm"]
+    assert [name.split("-")[0] for name in loaded] == ["cell", "cpu"]
     assert not (folder / ".cache").exists()
 
     errors = json.loads(python(folder, COMPARE))
@@ -167,7 +167,7 @@ def test_the_same_sources_give_the_same_bytes(dist: Path, tmp_path: Path) -> Non
     assert sdist.read_bytes() == (dist / SDIST).read_bytes()
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "src/reviver/recurrent/kernel/lstm.cpp", "src/reviver/recurrent/kernel/call.h"} <= names
+    assert {"pyproject.toml", "src/reviver/recurrent/kernel/cell.cpp", "src/reviver/recurrent/kernel/call.h"} <= names
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
     pure = wheel.read_wheel(wheel.build_with_setuptools("wheel", tmp_path))
     assert wheel.write_wheel(pure, tmp_path / "out" / PURE).read_bytes() == (dist / PURE).read_bytes()

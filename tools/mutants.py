@@ -33,7 +33,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("data", "gan", "lstm", "runs", "train", "launch.py", "progress.py", "rng.py")
+SOURCES = ("data", "gan", "recurrent", "runs", "train", "launch.py", "progress.py", "rng.py")
 """Of src/reviver: the rooms in which an error gives wrong numbers or loses work, and what all of them use."""
 TESTS = ["tests/data", "tests/gan", "tests/recurrent", "tests/runs", "tests/train", "tests/cli/test_wrong_use.py"]
 TESTS += [
@@ -44,7 +44,7 @@ TESTS += [
     "tests/sweep/test_driver.py",
 ]
 TESTS += ["--ignore=tests/recurrent/test_arm.py", "--ignore=tests/runs/test_power_loss.py", "-k"]
-TESTS += ["not (bf16_equals or keep_torchs_rules or learns_a_length or system_call)"]
+TESTS += ["not (keep_torchs_rules or learns_a_length or system_call)"]
 """All but slow ones, where quicker ones notice the same."""
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "--tb=line"]
 SECONDS = 40.0

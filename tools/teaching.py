@@ -75,7 +75,7 @@ LESSONS = (
         "gan",
         "Latent",
         "Interpolate from one digit to another. Where does the class change, and where does D doubt? Find the same place on the map.",
-        ("Latent interpolation", "Map"),
+        ("Latent space",),
     ),
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import experiments, gan_epoch, lstm_dispatch, lstm_epochs, lstm_operator, startup
+from benchmarks import experiments, gan_epoch, lstm_epochs, lstm_operator, startup
 from benchmarks.tables import render
 from reviver.recurrent.kernel import available
 from reviver.settings.lstm import LSTMConfig
@@ -31,7 +31,6 @@ SIZES: dict[Any, dict[str, Any]] = {
         "MEMORY_SHAPES": (SHAPE[:4],),
         "sgemm_gigaflops": partial(lstm_operator.sgemm_gigaflops, size=16, rounds=1),
     },
-    lstm_dispatch: {"SECONDS": 0, "SHAPES": ((2, 3, 1, 4, 1),)},
     experiments: {"SEEDS": range(1), "SAMPLES": 2},
 }
 """Quick benchmarks, and what makes them tiny."""

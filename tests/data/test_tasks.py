@@ -192,7 +192,7 @@ def check_parity(lengths: list[int], seed: int) -> None:
 def check_states(lengths: list[int], seed: int) -> None:
     """The tasks of the benchmark of cells, whose targets a loop over the symbols finds."""
     symbols = {}
-    for name in ("modular", "permutations", "counting", "associative-recall"):
+    for name in ("modular", "permutations", "counting", "nesting", "associative-recall"):
         data = generate(DEFINITIONS[name], torch.tensor(lengths), rng(seed), "onehot")
         pairs = zip(data.symbols.tolist(), data.targets.tolist(), lengths, strict=True)
         symbols[name] = [([DEFINITIONS[name].symbols[k] for k in row[:T]], target) for row, target, T in pairs]
@@ -207,6 +207,12 @@ def check_states(lengths: list[int], seed: int) -> None:
     for word, target in symbols["counting"]:
         assert word == sorted(word, key=["blank", "a", "b"].index)
         assert target == word.count("b") - word.count("a") + 1
+    for word, target in symbols["nesting"]:
+        opened = 0
+        for letter in word:
+            opened += {"letter": 0, "(": 1, ")": -1}[letter]
+            assert opened >= 0, "no bracket closes that is not open"
+        assert target == min(opened, 5)
     for word, target in symbols["associative-recall"]:
         found = dict(zip(word[0:6:2], word[1:6:2], strict=True))
         assert len(found) == 3
@@ -266,7 +272,16 @@ def test_chance_and_baseline_of_adding() -> None:
     assert correct("number", outputs, data.targets).float().mean().item() == pytest.approx(task.chance, abs=0.003)
 
 
-@pytest.mark.parametrize("name", [*TASKS[6:-1], "parity", "palindrome"])
+def test_chance_and_baseline_of_nesting() -> None:
+    task = build_task(LSTMConfig(task="nesting", length=200))
+    data, _ = task.evaluation(200, 50_000)
+    fractions = data.targets.bincount(minlength=6) / len(data)
+    assert fractions.max().item() == pytest.approx(task.chance, abs=0.005)
+    logits = fractions.log().expand(len(data), -1)
+    assert mean_loss("class", logits, data.targets).item() == pytest.approx(task.baseline(200), rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["parity", "palindrome", "modular", "permutations", "counting", "associative-recall"])
 def test_classes_are_equally_frequent(name: str) -> None:
     task = build_task(LSTMConfig(task=name, length=50))  # type: ignore[arg-type]
     data, _ = task.evaluation(49, 20_000)

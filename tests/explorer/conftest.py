@@ -35,7 +35,7 @@ SMALL_LSTMS = {
     "parity": replace(SMALL, task="parity", curriculum=True, start_length=4, length=12, threshold=0.01),
     **{
         name: replace(SMALL, task=name, length=12)
-        for name in ("modular", "permutations", "counting", "associative-recall")
+        for name in ("modular", "permutations", "counting", "nesting", "associative-recall")
     },
     "rows": replace(SMALL, task="row-mnist", length=28),
     "pixels": replace(SMALL, task="pixel-mnist", length=49, patch_size=3, pooling="max"),

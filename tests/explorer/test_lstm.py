@@ -43,7 +43,7 @@ NAMES = {
     "parity": ["0", "1"],
     **{
         name: list(DEFINITIONS[name].symbols or ())
-        for name in ("modular", "permutations", "counting", "associative-recall")
+        for name in ("modular", "permutations", "counting", "nesting", "associative-recall")
     },
     "rows": [f"column {index}" for index in range(1, 29)],
     "pixels": ["pixel"],

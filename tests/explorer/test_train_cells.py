@@ -38,6 +38,8 @@ def test_the_page_reads_and_computes_the_texts_as_python() -> None:
 WRONG = [
     ("h = tanh(W @ x + U @ h", 1, 9, "This \\( is never closed"),
     ("h = tanh(W x + b", 1, 9, "This \\( is never closed"),
+    ("h = W @ x / 0", 1, 13, "This divides by 0\\."),
+    ("h = W @ x * 1e400", 1, 13, "Write a finite number, such as 0\\.5\\."),
     ("h = W @ x)", 1, 10, "This \\) closes no \\("),
     ("h = tanh(W_z x)", 1, 14, "Write @ between W_z and x\\."),
     ("h = W_z x", 1, 9, "Write @ between W_z and x\\."),

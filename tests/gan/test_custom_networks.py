@@ -11,9 +11,7 @@ from PIL import Image
 
 import reviver
 from reviver.cli import main
-from reviver.gan.ema import recompute_batch_norm
 from reviver.gan.inversion import project
-from reviver.rng import make_rng
 
 MINE = """
 from torch import nn
@@ -74,17 +72,6 @@ def test_they_train_sample_interpolate_and_project_and_a_run_keeps_their_file() 
         assert loaded.discriminator(torch.from_numpy(arrays["images"])).shape == (25, 1)
     target = loaded.generator(loaded.generator.sample_latents(1, torch.Generator())).detach()
     assert project(loaded.generator, target, steps=30).errors.item() < 0.3
-
-
-def test_the_statistics_of_batch_norm_are_those_of_many_samples() -> None:
-    assert run(f"{TRAIN} --epochs 1 --batch-norm-samples 500 --out r") == 0
-    loaded = reviver.load("r", networks="mine.py")
-    assert isinstance(loaded, reviver.GANRun)
-    z = loaded.generator.sample_latents(500, make_rng(0, "statistics"))
-    with torch.no_grad():
-        torch.testing.assert_close(loaded.generator(z), loaded.generator.train()(z), rtol=0, atol=0.01)
-    recompute_batch_norm(loaded.generator, 20, 0)
-    assert loaded.generator.training
 
 
 def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(

@@ -102,6 +102,7 @@ def test_equal_parts_are_computed_once():
         ("h = W_h @ x ** 2", "line 1, column 11: x ** 2 is not part of a text"),
         ("h = [W_h @ x for x in y]", "line 1, column 5: [W_h @ x for x in y] is not part of a text"),
         ("h = __import__('os').system('ls')", "line 1, column 5: unknown function __import__"),
+        ("h = W_h @ x / 0", "line 1, column 15: divides by 0"),
         ("h = W_h @ x * 1e99", "line 1, column 15: is not a number that a text can have"),
         ("h = W_h @ x\nb_h: c", "line 2, column 6: a vector begins at a number"),
         ("h = W_h @ x + \N{GREEK SMALL LETTER BETA}", "line 1, column 15: 'β' is no letter of a text"),

@@ -80,24 +80,6 @@ def test_outputs_states_and_all_gradients_equal_torchs_and_one_pass_equals_step_
             torch.testing.assert_close([torch.cat(parts, dim=time), *state], expected[:3], **CLOSE)
 
 
-@pytest.mark.parametrize("options", [{"bidirectional": True}, {"proj_size": 2, "bias": False}])
-@pytest.mark.parametrize("kind", get_args(DropoutKind))
-def test_first_and_second_derivatives_are_those_of_finite_differences(kind: str, options: dict[str, Any]) -> None:
-    """The first with respect to everything, the second to input and state."""
-    lstm = LSTM(2, 3, 2, dropout=0.3, hidden_dropout=0.4, hidden_dropout_kind=kind, dtype=torch.float64, **options)
-    names = [name for name, _ in lstm.named_parameters()]
-    shapes = (3, 2, 2), (2 * lstm.num_directions, 2, lstm.output_size), (2 * lstm.num_directions, 2, 3)
-    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-
-    def function(x: Tensor, h: Tensor, c: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-        arguments = x, (h, c), [3, 2], rng()
-        output, state = torch.func.functional_call(lstm, dict(zip(names, parameters, strict=True)), arguments)
-        return output, *state
-
-    assert torch.autograd.gradcheck(function, (*inputs, *lstm.parameters()), fast_mode=True)
-    assert torch.autograd.gradgradcheck(lambda *inputs: function(*inputs, *lstm.parameters()), inputs, fast_mode=True)
-
-
 @pytest.mark.parametrize("options", [{"proj_size": 4, "bias": False}, {}])
 @pytest.mark.parametrize("kind", [None, *get_args(DropoutKind)])
 def test_the_recurrence_by_hand_with_the_masks_read_off_the_output(kind: str | None, options: dict[str, Any]) -> None:
@@ -207,11 +189,6 @@ def test_chrono_initialization_spreads_the_time_scales_of_every_cell_uniformly()
         assert (torch.histc(time_scales, 4, 1, 999) / 2000).tolist() == pytest.approx([0.25] * 4, abs=0.04)
     chrono(lstm, 2)  # the minimum length
     assert not any(w.by_gate().b_f.any() for w in lstm.all_stacked_weights()), "log U(1, 1) is 0"
-
-
-def test_names_and_shapes_of_parameters_are_the_golden_ones(golden: Callable[..., None]) -> None:
-    network = LSTMClassifier(3, 4, 10, 2, bidirectional=True)
-    golden("lstm_parameters", {name: list(value.shape) for name, value in network.state_dict().items()})
 
 
 # Dropout --------------------------------------------------------------------------------------------------------------

@@ -119,15 +119,6 @@ def test_transforms_and_exports_take_the_equations():
     torch.testing.assert_close(torch.func.vmap(lambda one: layer(one)[0])(torch.stack([x, x]))[1], exact)
 
 
-def test_a_batch_may_be_empty():
-    """As that of one of several processes."""
-    layer = RNN("lstm", 2, 4, 2, bidirectional=True, hidden_dropout=0.5)
-    output, state = layer(torch.empty(5, 0, 2))
-    output.sum().backward()
-    assert (output.shape, state.c.shape) == ((5, 0, 8), (4, 0, 4))
-    assert not layer.U_f.grad.any()
-
-
 def test_a_layer_can_be_saved_printed_and_changed():
     layer = RNN("coupled", 2, 4, hidden_dropout=0.5)
     assert "coupled, 2, 4" in repr(layer)

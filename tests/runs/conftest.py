@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+from dataclasses import asdict
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.runs.small import narrow_gans, write_images
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     """Return a new run folder."""
-    return RunFolder.create(tmp_path / "run", "lstm", LSTMConfig())
+    return RunFolder.create(tmp_path / "run", "lstm", asdict(LSTMConfig()))
 
 
 @pytest.fixture(scope="session")

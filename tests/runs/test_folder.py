@@ -54,7 +54,7 @@ def test_empty_folder_and_missing_parents_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".run.json.part").write_text('{"sche')  # left by a killed process
     for path in (tmp_path / "empty", tmp_path / "a" / "b" / "c"):
-        RunFolder.create(path, "gan", GANConfig())
+        RunFolder.create(path, "gan", asdict(GANConfig()))
         assert RunFolder.open(path).kind == "gan"
         remove_leftovers(path)
         assert [found.name for found in path.iterdir()] == ["run.json"]
@@ -69,7 +69,7 @@ def test_existing_path_is_never_overwritten(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     for path in (tmp_path / name for name in ("file", "folder", "link to nothing", "link to an empty folder")):
         message = f"{path.name}: exists already and is never overwritten; choose another --out, or go on with --resume"
-        for attempt in (partial(refuse_existing, path), partial(RunFolder.create, path, "lstm", LSTMConfig())):
+        for attempt in (partial(refuse_existing, path), partial(RunFolder.create, path, "lstm", asdict(LSTMConfig()))):
             with pytest.raises(RunFolderError, match=message):
                 attempt()
     assert sorted(tmp_path.rglob("*")) == before
@@ -91,7 +91,7 @@ DAMAGED_RECORDS: list[tuple[dict[str, Any] | bytes, str]] = [
 
 @pytest.mark.parametrize(("damaged", "problem"), DAMAGED_RECORDS)
 def test_damaged_run_json_is_refused(damaged: dict[str, Any] | bytes, problem: str, tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run", "gan", GANConfig())
+    folder = RunFolder.create(tmp_path / "run", "gan", asdict(GANConfig()))
     content = damaged if isinstance(damaged, bytes) else json.dumps(folder.record | damaged).encode()
     folder.record_path.write_bytes(content)
     with pytest.raises(RunFolderError, match=rf"run\.json: {problem}.*train again") as caught:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_only_a_restart_of_the_same_torchrun_goes_on(tmp_path: Path, monkeypatch
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "/logs/none_a/attempt_0/0/error.json")
     assert job_id() == "/logs/none_a"
-    folder = RunFolder.create(tmp_path / "run", "lstm", LSTMConfig())
+    folder = RunFolder.create(tmp_path / "run", "lstm", asdict(LSTMConfig()))
     with pytest.raises(RunFolderError, match="exists already"):
         refuse_existing(folder.path)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")

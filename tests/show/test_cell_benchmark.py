@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_card, cell_trials
 from reviver.show.cell_trials import ABILITIES, RATES, SEEDS, CellRun, make_config, units_of
 from reviver.show.cell_verdicts import NO_DIFFERENCE, compare, hash_of, interval, read_records
+from reviver.sweep.trials import Outcome, Trial
 from reviver.train.lstm.training import build_network
 from tests.sweep.trials import InlineEngine
 
@@ -34,7 +36,7 @@ def test_the_records_are_those_of_the_texts_and_the_recipe_that_are_shipped() ->
         assert row["abilities"].keys() == ABILITIES.keys()
         for ability, found in row["abilities"].items():
             assert len(found["runs"]) == len(SEEDS)
-            assert found["rate"] in RATES
+            assert found["rate"] in RATES or not any(updates for updates, _ in found["runs"])
             assert found["units"] == units_of(name, ability)
 
 
@@ -49,6 +51,25 @@ def test_two_cells_differ_in_units_and_rate_alone(cell: str) -> None:
         network = build_network(make_config("parity", name, 1e-2, 0), build_task(make_config("parity", name, 1e-2, 0)))
         counts.append(sum(weight.numel() for weight in network.parameters()))
     assert counts[0] == pytest.approx(counts[1], rel=0.02)
+
+
+def test_a_rate_is_chosen_on_more_seeds_if_others_are_nearly_as_fast() -> None:
+    updates = {1e-3: [400], 3e-3: [100, 500, 500], 1e-2: [160, 160, 160]}
+    calls = []
+
+    def run(trials: Sequence[Trial]) -> dict[str, Outcome]:
+        calls.extend((trial.axes["rate"], trial.axes["seed"]) for trial in trials)
+        return {
+            trial.key: Outcome(
+                key=trial.key,
+                status="done",
+                result={"updates": updates[trial.axes["rate"]][trial.axes["seed"] - 1000], "scores": [1.0, 1.0, 1.0]},
+            )
+            for trial in trials
+        }
+
+    assert cell_trials.choose_rates({"lstm": "lstm"}, ["hold"], run) == {("lstm", "hold"): 1e-2}
+    assert [seed for rate, seed in calls if rate == 1e-3] == [1000], "it needs four times as long as another"
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=12, max_size=12, unique=True))

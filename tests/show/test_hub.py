@@ -20,7 +20,6 @@ from markdown_it import MarkdownIt
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import nn
-from torch.nn.utils import parametrizations
 
 from reviver import (
     LSTM,
@@ -157,14 +156,6 @@ def test_classifier_of_custom_data_takes_raw_numbers(home: Path, tmp_path: Path)
         DataError, match=r"finite numbers of the shape \[T\] or \[T, 1\] with T at least 1, got shape \[2, 2\]"
     ):
         model.predict([[[1, 2], [3, 4]]])
-
-
-def test_a_parametrized_network_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    network = Discriminator((1, 4, 4))
-    parametrizations.spectral_norm(network.layers[0])
-    with pytest.raises(ConfigError, match="weight must be a plain weight, got a computed one; remove its"):
-        network.save_pretrained(tmp_path / "model")
-    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(

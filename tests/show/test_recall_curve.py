@@ -10,14 +10,21 @@ import pytest
 from reviver.cli import main
 from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
-from reviver.show.recall_curve import NETWORKS, build_trials, make_config, rows_of_curve, run_trial
+from reviver.show.recall_curve import (
+    CELLS,
+    build_trials,
+    make_config,
+    networks_of,
+    rows_of_curve,
+    run_trial,
+)
 from reviver.sweep.trials import Outcome, Trial
 from tests.sweep.trials import InlineEngine
 
 SEQUENCES = 3200
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", networks_of(CELLS))
 def test_every_network_has_the_same_maximum_of_training_sequences(network: str) -> None:
     config = make_config(network=network, length=50, seed=3, sequences=64_000)
     assert (config.length, config.seed, config.threshold_at(50), config.jump_factor) == (50, 3, 0.99, None)
@@ -68,6 +75,25 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
     near_bound = "--length 40 --seeds 2 --network rnn-scalar-curriculum --sequences 64 --out near --quiet"
     assert main(["lstm", "curve", *near_bound.split()]) == 0
     assert "95.00% (median 95.00, 90.00 to 100.00%)" in capsys.readouterr().out, "95 ± 7.1 % would be beyond 100 %"
+
+
+def test_a_text_has_a_curve_beside_built_in_cells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.cell").write_text("h = tanh(W_h @ x + U_h @ h + b_h)\n")
+    options = "--cell mine.cell --network mine-onehot-curriculum --network rnn-onehot-curriculum"
+    options += " --length 10 --seeds 1 --sequences 3200 --out curve --quiet --json"
+    assert main(["lstm", "curve", *options.split()]) == 0
+    built_in, own = json.loads(capsys.readouterr().out)["rows"]
+    assert (built_in.pop("network"), own.pop("network")) == ("rnn-onehot-curriculum", "mine-onehot-curriculum")
+    assert built_in["accuracies"] == own["accuracies"], "the text is that of the built-in cell"
+    assert main(["lstm", "curve", "--cell", "other.cell"]) == 2
+    assert "other.cell cannot be read" in capsys.readouterr().err
+    Path("gru.cell").write_text("h = tanh(W_h @ x + U_h @ h + b_h)\n")
+    assert main(["lstm", "curve", "--cell", "gru.cell"]) == 2
+    assert "gru.cell has the name of a built-in cell" in capsys.readouterr().err
 
 
 def run_short(folder: Path, sequences: int, **changes: Any) -> dict[str, Any]:

@@ -112,6 +112,34 @@ def test_a_sweep_writes_its_results_also_if_a_trial_fails(
     assert all(trial["arguments"]["settings"]["device"] == "cpu" for trial in trials)
 
 
+def test_settings_are_compared_on_one_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
+    monkeypatch.chdir(tmp_path)
+    Path("cells.toml").write_text(TINY + '[grid]\ntask = ["parity", "palindrome"]\ncell = ["rnn", "gru"]\n')
+    assert main(["sweep", "cells.toml", "--json", "--quiet"]) == 0
+    summaries = json.loads(capsys.readouterr().out)["summaries"]
+    assert [*summaries] == ["parity", "palindrome"]
+    for task, summary in summaries.items():
+        assert {row["task"] for row in summary["settings"]} == {task}
+        assert Path(f"runs/sweep-cells/summary-{task}.pdf").stat().st_size > 0
+
+
+def test_presets_of_a_gan_are_compared_in_one_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_trial(_: Path, *, settings: dict[str, Any], **__: Any) -> dict[str, Any]:
+        return {"scores": {"fid": {"quick": 15.0, "original": 30.0}[settings["preset"]]}}
+
+    monkeypatch.setattr("reviver.cli.sweep.run_trial", run_trial)
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
+    monkeypatch.chdir(tmp_path)
+    Path("presets.toml").write_text('command = "gan train"\n[grid]\npreset = ["original", "quick"]\n')
+    assert main(["sweep", "presets.toml", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["best"]["preset"] == "quick"
+
+
 def test_ctrl_c_saves_the_trials(tmp_path: Path) -> None:
     file, out = tmp_path / "sweep.toml", tmp_path / "out"
     file.write_text("seeds = 2\n" + TINY.replace("epochs = 2", "epochs = 100000\ncheckpoint_every = 100000"))

@@ -17,6 +17,7 @@ def lines(*records: dict[str, float]) -> list[dict[str, Any]]:
 
 
 LSTM = [{"epoch": number, "validation_accuracy": 1.0} for number in range(1, 12)]
+UNLEARNED = [{"epoch": number, "validation_accuracy": 0.1 + 0.15 * (number == 9)} for number in range(1, 12)]
 CASES = {
     "healthy": (lines(*[HEALTHY] * 12), 0.9, []),
     "jump": (lines(*[HEALTHY] * 8, HEALTHY | {"generator_loss": 18.7}, HEALTHY), 0.9, ["jump"]),
@@ -48,6 +49,7 @@ def test_an_lstm_ends_in_a_dip() -> None:
     assert (finding.rule, finding.epoch) == ("dip", 12)
     assert "from 100.0 % to 90.0 %" in finding.text
     assert diagnose_lstm([*LSTM, {"epoch": 12, "validation_accuracy": 0.9, "length": 20}]) == []  # of a curriculum
+    assert diagnose_lstm(UNLEARNED) == []  # accuracy at chance goes up and down
 
 
 def test_spread_is_that_of_real_images_or_less() -> None:
@@ -60,7 +62,8 @@ def test_spread_is_that_of_real_images_or_less() -> None:
 def test_the_page_has_the_same_rules() -> None:
     lstm = [*LSTM, {"epoch": 12, "validation_accuracy": 0.9}]
     requests = [{"diagnose": {"lines": metrics, "spread": spread}} for metrics, spread, _ in CASES.values()]
-    *ours, dip = compute("train", [*requests, {"diagnose": {"epochs": lstm}}])
+    *ours, dip, none = compute("train", [*requests, *({"diagnose": {"epochs": each}} for each in (lstm, UNLEARNED))])
     for found, (metrics, spread, _) in zip(ours, CASES.values(), strict=True):
         assert found == [finding._asdict() for finding in diagnose_gan(metrics, spread)]
     assert dip == [finding._asdict() for finding in diagnose_lstm(lstm)]
+    assert none == diagnose_lstm(UNLEARNED)

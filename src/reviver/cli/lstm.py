@@ -1,9 +1,8 @@
 """`reviver lstm`: train and use the LSTM."""
 
-import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
 SequenceColumn = Annotated[Text | None, Parameter(help="Column of the sequences; by default that of the run.")]
 LabelColumn = Annotated[Text | None, Parameter(help="Column of the classes; by default that of the run.")]
-BenchmarkTask = Literal["hold", "order", "add", "parity", "modular", "permute", "count", "associate"]
+BenchmarkTask = Literal[
+    "hold", "order", "add", "parity", "modular", "permute", "count", "associate", "nest", "copy", "rows"
+]
 MAX_SUGGESTED_LENGTH = 20
 """Maximum length of a palindrome for which the end of a training suggests a prediction."""
-DIP = 0.05
-"""Validation accuracy below that of the best epoch by which the last epoch is reported as a dip, if chance does not explain it."""
 
 
 def train(
@@ -119,18 +118,12 @@ def describe_run(
         row, split = rows[name], name if name == "train" else "validation"
         loss, accuracy = row[f"{split}_loss"], row[f"{split}_accuracy"]
         lines.append(f"  {name:<11} loss {loss:.4f}  accuracy {percent(accuracy):>6}%  {note}")
-    gap = best["validation_accuracy"] - last["validation_accuracy"]
-    mean = (best["validation_accuracy"] + last["validation_accuracy"]) / 2
-    error = math.sqrt(2 * mean * (1 - mean) / len(task.validation(settings.length)))  # standard error of the gap
     if settings.curriculum:
         status = "passed, with" if result["reached"] else "not passed, which takes"
         threshold = f"a validation accuracy of at least {100 * settings.threshold_at(settings.length):.9g}%"
         lines.append(f"  length {last['length']} of {settings.length}: {status} {threshold}")
         if not result["reached"]:
             lines.append("  go on with --resume and more --epochs")
-    elif gap >= max(DIP, 2 * error) and settings.patience is None:
-        below = f"{100 * gap:.1f} points below epoch {best['epoch']}"
-        lines.append(f"  the run ended in a dip, {below}; --checkpoint best uses that epoch")
     return result, lines
 
 
@@ -266,9 +259,27 @@ def check_order(run: str, digits: str) -> None:
         raise ConfigError(f"RUN must come before DIGITS: give {shlex.quote(digits)} {shlex.quote(run)}")
 
 
+def read_texts(cells: Iterable[str]) -> dict[str, str]:
+    """Return cells by their names: built-in ones as they are, of files the texts; a wrong one is a ConfigError."""
+    from reviver.recurrent.grammar import load_cell
+    from reviver.settings.lstm_network import CELLS, read_cell_text
+
+    texts: dict[str, str] = {}
+    for one in cells:
+        name = one if one in CELLS else Path(one).stem
+        if name in texts:
+            refuse("cell", f"must have different names, got {name} twice")
+        if name in CELLS and one not in CELLS:
+            refuse("cell", f"{one} has the name of a built-in cell; give the file another one")
+        load_cell(one)
+        texts[name] = one if one in CELLS else read_cell_text(Path(one))
+    return texts
+
+
 def curve(
     *,
     length: list[int] | None = None,
+    cell: list[Text] | None = None,
     network: list[str] | None = None,
     seeds: Count = 5,
     sequences: Count = 200_000,
@@ -282,11 +293,13 @@ def curve(
       reviver lstm curve --length 10 --seeds 1 --network rnn-onehot-curriculum
       reviver lstm curve                     an hour on two cores
       reviver lstm curve                     again, to continue after Ctrl-C
+      reviver lstm curve --cell mine.cell --network mine-onehot-curriculum
 
     Args:
         length: Length of the palindromes; may be repeated.
-        network: Network: cell (lstm, gru, rnn or any built-in one), encoding (onehot, scalar) and training (curriculum, fixed; scalar
-            also no-dropout, a curriculum without it), such as rnn-onehot-fixed; may be repeated. By default all of lstm, gru and rnn.
+        cell: Cell: the file of a text, such as mine.cell, or a built-in one; may be repeated. By default lstm, gru and rnn.
+        network: Network: cell (that of mine.cell is mine), encoding (onehot, scalar) and training (curriculum, fixed; scalar
+            also no-dropout, a curriculum without it), such as rnn-onehot-fixed; may be repeated. By default all of the cells.
         seeds: Number of seeds per network and length.
         sequences: Maximum training sequences per run.
         jobs: Number of parallel runs; by default one per core.
@@ -304,14 +317,16 @@ def curve(
     from reviver.sweep.engines import Pool
 
     common.require_cpu()
+    texts = read_texts(cell or recall_curve.USUAL_CELLS)
+    known = recall_curve.networks_of(dict.fromkeys([*texts, *recall_curve.CELLS]))
     for name in network or ():
-        if name not in recall_curve.NETWORKS:
+        if name not in known:
             words = "CELL-ENCODING-TRAINING, such as rnn-onehot-fixed, see --help"
-            near = did_you_mean(name, recall_curve.NETWORKS)
+            near = did_you_mean(name, known)
             refuse("network", f"must be {words}, got {short_repr(name)}; {near}".removesuffix("; "))
-    trials = recall_curve.build_trials(
-        length or recall_curve.LENGTHS, network or recall_curve.USUAL_NETWORKS, seeds, sequences
-    )
+    networks = network or recall_curve.networks_of(texts)
+    own = {name: text for name, text in texts.items() if name not in recall_curve.CELLS}
+    trials = recall_curve.build_trials(length or recall_curve.LENGTHS, networks, seeds, sequences, own)
     folder = Path(out)
     open_sweep(folder, "curve", ("trials", "runs"))  # a report has only runs, another sweep only trials
 
@@ -341,6 +356,7 @@ def benchmark(
     *,
     task: list[BenchmarkTask] | None = None,
     quick: Annotated[bool, options.FLAG] = False,
+    full: Annotated[bool, options.FLAG] = False,
     engine: Literal["pool", "ray", "slurm"] = "pool",
     jobs: Count | None = None,
     out: Text | None = None,
@@ -354,31 +370,25 @@ def benchmark(
     Examples:
       reviver lstm benchmark mine.cell               eight tasks, minutes
       reviver lstm benchmark mine.cell --quick       four tasks
+      reviver lstm benchmark mine.cell --full        eleven tasks
       reviver lstm benchmark mine.cell other.cell --task parity --task hold
 
     Args:
         cell: File of a text, such as mine.cell, or the name of a built-in cell; several are compared with the same records.
-        task: Task; may be repeated. By default all.
-        quick: Only four of the tasks.
+        task: Task; may be repeated. By default eight of them.
+        quick: Four of these tasks.
+        full: These tasks and three that take longer: nest, copy, and rows, digits of MNIST read row by row.
         engine: Where trainings run: pool, processes of this machine; ray, on this machine; slurm, jobs of Slurm.
         jobs: Number of trainings that run at the same time; by default one per core.
         out: Folder of trainings and card; by default runs/benchmark-NAME, after the first cell.
     """
     from reviver.progress import announcing
-    from reviver.recurrent.grammar import load_cell
-    from reviver.settings.lstm_network import CELLS, read_cell_text
     from reviver.show import cell_card
-    from reviver.show.cell_trials import ABILITIES, QUICK
+    from reviver.show.cell_trials import ABILITIES, FULL_ONLY, QUICK
     from reviver.sweep import engines
 
     common.require_cpu()
-    texts: dict[str, str] = {}
-    for one in cell:
-        name = one if one in CELLS else Path(one).stem
-        if name in texts:
-            refuse("cell", f"must have different names, got {name} twice")
-        texts[name] = one if one in CELLS else read_cell_text(Path(one))
-        load_cell(one)
+    texts = read_texts(cell)
     folder = Path(out or f"runs/benchmark-{next(iter(texts))}")
 
     def workers() -> Any:
@@ -386,7 +396,11 @@ def benchmark(
             return engines.RayEngine(jobs, 1)
         return engines.Pool(jobs, 1) if engine == "pool" else engines.SlurmEngine(folder, jobs, 1, {})
 
-    abilities = [*dict.fromkeys(task)] if task else [*(QUICK if quick else ABILITIES)]
+    if (task is not None) + quick + full > 1:
+        raise ConfigError("give one of --task, --quick and --full")
+    usual = [one for one in ABILITIES if full or one not in FULL_ONLY]
+    chosen: Sequence[str] = task or (QUICK if quick else usual)
+    abilities = [*dict.fromkeys(chosen)]
     with announcing("the time that is left will be shown after the first trainings"):
         card = cell_card.measure(texts, abilities, folder, workers, progress=not common.quiet)
     paths = cell_card.save(card, folder)

@@ -176,7 +176,8 @@ def write_report(
 ) -> tuple[dict[str, Any], list[str]]:
     """Write table.parquet (or table.csv), summary.json, summary.pdf and summary.png; return the result and its lines.
 
-    If no finished trial has the measure that the file names, the table is written and ConfigError raised.
+    Settings are compared on one task: of several, each has a summary and figures with its name. If no finished trial has the
+    measure that the file names, the table is written and ConfigError raised.
     """
     from reviver.figures import save_figure
     from reviver.files.atomic import write_json
@@ -190,21 +191,33 @@ def write_report(
     result: dict[str, Any] = {"out": str(folder), **counts, "table": str(table)}
     lines = [f"{folder}: {counts['done']} of {count(len(trials), 'trials')} done"]
     measure, goal = file.measure or training.measures[file.evaluate is not None], file.goal or training.goal
+    tasks: dict[str, list[Trial]] = {}
+    for trial in trials:
+        tasks.setdefault(_task_of(file.command, trial.arguments["settings"]), []).append(trial)
     try:
-        summary = rank_settings(trials, outcomes, measure, goal)
+        summaries = {task: rank_settings(of_task, outcomes, measure, goal) for task, of_task in tasks.items()}
     except ConfigError as error:
         if file.measure:
             raise ConfigError(f"{error}; change it in the file and run the same command again") from error
         return result, [*lines, *(f"failed: {one.key}: {one.error}" for one in failed), str(table)]
-    result["summary"] = summary
+    alone = len(summaries) == 1
+    result |= {"summary": next(iter(summaries.values()))} if alone else {"summaries": summaries}
     write_json(folder / "summary.json", result)
-    lines += ranking_lines(summary)
-    if summary["leaders"]:
-        for suffix in (".png", ".pdf"):
-            save_figure(summary_figure(summary), folder / f"summary{suffix}")
-        result["figure"] = str(folder / "summary.pdf")
-        lines.append(result["figure"])
+    for task, summary in summaries.items():
+        lines += [*([] if alone else ["", f"{task}:"]), *ranking_lines(summary)]
+        if summary["leaders"]:
+            path = folder / ("summary" if alone else f"summary-{task.replace(':', '-')}")
+            for suffix in (".png", ".pdf"):
+                save_figure(summary_figure(summary), path.with_name(path.name + suffix))
+            result.setdefault("figure", f"{path}.pdf")
+            lines.append(f"{path}.pdf")
     return result, [*lines, str(table)]
+
+
+def _task_of(command: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of the task of a trial; empty for a GAN, and where a preset is wrong."""
+    preset = PRESETS[command.split(maxsplit=1)[0]].get(settings.get("preset", "original"))
+    return str(settings.get("task", getattr(preset, "task", "")))
 
 
 def _check_names(tables: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> None:

@@ -239,6 +239,8 @@ class _Parser:
             if isinstance(tree.op, ast.MatMult):
                 return self.product(tree, depth)
             if type(tree.op) in OPERATORS:
+                if isinstance(tree.op, ast.Div) and isinstance(tree.right, ast.Constant) and not tree.right.value:
+                    self.refuse("divides by 0", tree.right)
                 sides = self.expression(tree.left, depth + 1), self.expression(tree.right, depth + 1)
                 return self.graph.add(OPERATORS[type(tree.op)], *sides)
         elif isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):

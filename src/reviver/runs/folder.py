@@ -18,7 +18,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,7 +53,7 @@ class RunFolder:
         self.checkpoints, self.samples, self.snapshots = (path / n for n in ("checkpoints", "samples", "snapshots"))
 
     @classmethod
-    def create(cls, path: str | Path, kind: str, config: Any, world: World = ALONE) -> "RunFolder":
+    def create(cls, path: str | Path, kind: str, settings: Mapping[str, Any], world: World = ALONE) -> "RunFolder":
         """Create a new run folder; RunFolderError if `path` exists already, except an empty folder, or cannot be written."""
         path, program = Path(path), Path(sys.argv[0])
         program = program.parent if program.name == "__main__.py" else program  # of python -m reviver
@@ -62,7 +62,7 @@ class RunFolder:
             "schema": SCHEMA,
             "kind": kind,
             "status": "running",
-            "config": asdict(config),
+            "config": dict(settings),
             "command": shlex.join([program.name, *sys.argv[1:]]),
             "started": _now(),
         }

@@ -350,12 +350,13 @@ def open_run(out: str | Path, kind: str, config: Any, *, resume: bool, world: Wo
     with needing_train("training"):
         from reviver import progress  # noqa: F401  before anything is written
         from reviver.runs import writer  # noqa: F401
-    world.require_same({"kind": kind, **dataclasses.asdict(config), "resume": resume, **versions()})
+    requested = dataclasses.asdict(config)
+    world.require_same({"kind": kind, **requested, "resume": resume, **versions()})
 
     def create_or_open() -> dict[str, Any]:
         if not (resume or is_restarted(out)):
-            return RunFolder.create(out, kind, config, world).record
-        folder, requested = RunFolder.open(out, kind), dataclasses.asdict(config)
+            return RunFolder.create(out, kind, requested, world).record
+        folder = RunFolder.open(out, kind)
         stored = dataclasses.asdict(folder.read_config(type(config)))
         for name, value in requested.items():
             may_differ = name in CHANGEABLE or (name == "epochs" and value > stored[name])

@@ -442,19 +442,56 @@ class Counting(TaskDefinition):
         return x.to(torch.uint8), more + 1
 
 
+MAX_DEPTH = 5
+
+
+class Nesting(TaskDefinition):
+    """Depth of open brackets, the words that begin those of Dyck-1. A sequence has T steps.
+
+        x_t = ( with probability 0.3, ) with 0.5, a letter with 0.2; if no bracket is open, ( or a letter with 0.5 each
+        y = min(open brackets, 5), a class, C = 6
+
+    Only the number of open brackets counts, so one counter is enough (Suzgun et al. 2019). Chance is the share of depth 0, and of
+    depth 1, in long words, and the baseline the entropy of the depth, in nats.
+    """
+
+    goal = "tell how many brackets are open"
+    inputs = "symbols: a letter (0), an opening bracket (1), a closing one (2)"
+    symbols = ("letter", "(", ")")
+    classes = (*DIGITS[:MAX_DEPTH], f"{MAX_DEPTH} or more")
+    chance = 0.4 / 1.4  # depth k > 0 has 0.6 ** (k - 1) times the probability of depth 0
+
+    def baseline(self, length: int) -> float:
+        """Return the loss without memory, see the class."""
+        shares = [self.chance * 0.6 ** max(0, depth - 1) for depth in range(MAX_DEPTH)]
+        return -sum(share * math.log(share) for share in (*shares, 1 - sum(shares)))
+
+    def generate(self, lengths: "torch.Tensor", rng: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Generate sequences, see `TaskDefinition.generate`."""
+        import torch
+
+        u = torch.rand(len(lengths), int(lengths.max()), generator=rng)
+        x, depth = torch.zeros_like(u, dtype=torch.uint8), torch.zeros_like(lengths)
+        for t in range(u.shape[1]):
+            opens, closes = u[:, t] < torch.where(depth > 0, 0.3, 0.5), (u[:, t] >= 0.5) & (depth > 0)
+            x[:, t] = opens + 2 * closes
+            depth += (t < lengths) * (opens.long() - closes.long())
+        return x, depth.clamp(max=MAX_DEPTH)
+
+
 PAIRS, NUM_KEYS = 3, 6
 
 
 class AssociativeRecall(TaskDefinition):
-    """Recall of the value of a key. A sequence has T ≥ 9 steps.
+    """Recall of the value of a key. A sequence has T ≥ 7 steps.
 
-        x = k_1 v_1 ... k_4 v_4, T - 9 blanks, k_j        k_i: 4 of 8 keys, v_i ~ U{8 values},  y = v_j, a class, C = 8
+        x = k_1 v_1 ... k_3 v_3, T - 7 blanks, k_j        k_i: 3 of 6 keys, v_i ~ U{6 values},  y = v_j, a class, C = 6
 
     The configuration of multi-query associative recall (Arora et al. 2023) with one query, small.
     """
 
     goal = "recall the value that came with a key"
-    inputs = "symbols: pairs of a key (1 to 8) and a value (9 to 16), blanks (0), a key"
+    inputs = "symbols: pairs of a key (1 to 6) and a value (7 to 12), blanks (0), a key"
     classes = tuple(f"value {index + 1}" for index in range(NUM_KEYS))
     symbols = ("blank", *(f"key {index + 1}" for index in range(NUM_KEYS)), *classes)
     min_length = 2 * PAIRS + 1
@@ -493,6 +530,7 @@ DEFINITIONS: Mapping[str, TaskDefinition] = MappingProxyType(
         "modular": Modular(),
         "permutations": Permutations(),
         "counting": Counting(),
+        "nesting": Nesting(),
         "associative-recall": AssociativeRecall(),
         "custom": CustomData(),
     }

@@ -19,7 +19,7 @@ from reviver.recurrent.grammar import load_cell
 from reviver.runs.environment import describe_machine
 from reviver.settings.lstm_network import CELLS
 from reviver.show import cell_trials
-from reviver.show.cell_trials import ABILITIES, RATE_SEED, RATES, RECIPE, SEEDS, TEST_FACTORS, CellRun, trials_of
+from reviver.show.cell_trials import ABILITIES, RATES, RECIPE, SEEDS, TEST_FACTORS, CellRun, trials_of
 from reviver.show.cell_verdicts import (
     CONFIDENCE,
     NO_DIFFERENCE,
@@ -39,6 +39,8 @@ FAILED = CellRun(None, (0.0,) * len(TEST_FACTORS))
 """What a training counts as that did not end."""
 MARKERS = {"lstm": "s", "gru": "^"}
 """Built-in cells that the figure names; the others are dots."""
+MAX_TALL = 8
+"""Maximum number of tasks with rows of full height in the figure; with more, it shrinks, so that the card stays on one page."""
 NEVER = cell_trials.EPOCHS * cell_trials.EPOCH_UPDATES * 1.6
 """Where the figure has a run that did not pass."""
 
@@ -52,9 +54,11 @@ def measure(
         raise ConfigError("the records of the built-in cells are of another recipe; run benchmarks/cell_records.py")
     import_scipy()  # before trainings that take minutes
     open_sweep(folder, "benchmark")
-    first, names = trials_of(texts, abilities, [RATE_SEED], lambda *_: RATES), ", ".join(texts)
-    rates = cell_trials.best_rates(
-        first, run_trials(folder, first, engine(), title=f"learning rates of {names}", progress=progress)
+    names = ", ".join(texts)
+    rates = cell_trials.choose_rates(
+        texts,
+        abilities,
+        lambda trials: run_trials(folder, trials, engine(), title=f"learning rates of {names}", progress=progress),
     )
     trials = trials_of(texts, abilities, SEEDS, lambda *pair: [rates[pair]] if pair in rates else [])
     known = records["cells"][CONTROL]["abilities"]
@@ -85,7 +89,9 @@ def measure(
     again = {ability: _runs(of_ability) for (_, ability), of_ability in _by_ability(control, outcomes).items()}
     same = compare(again, of_records(CONTROL, abilities))
     return {
-        "abilities": {name: ABILITIES[name]._asdict() for name in abilities},
+        "abilities": {
+            name: ABILITIES[name]._asdict() | {"settings": dict(ABILITIES[name].settings)} for name in abilities
+        },
         "seeds": [*SEEDS],
         "confidence": CONFIDENCE,
         "recipe": {**RECIPE, "learning_rates": RATES, "test_factors": TEST_FACTORS},
@@ -168,7 +174,7 @@ def plot(card: Mapping[str, Any]) -> Figure:
     """Plot, for each task, the updates until a cell passes, and its score on sequences five times longer; built-in cells gray."""
     abilities = [*card["abilities"]]
     with styled():
-        figure = Figure(figsize=(6.9, 0.55 * len(abilities) + 1.5))
+        figure = Figure(figsize=(6.9, 0.55 * len(abilities) + 1.5 if len(abilities) <= MAX_TALL else 5.0))
         left, right = figure.subplots(1, 2, sharey=True)
         own, known = card["results"], card["records"]
         others = next(name for name in known if name not in MARKERS)

@@ -9,6 +9,7 @@ import json
 import shutil
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import mean
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple
 import torch
 
 from reviver.data.build import build_task
+from reviver.data.generated import Numbers
+from reviver.data.task import Sequences, Task
 from reviver.recurrent.grammar import Cell, load_cell
 from reviver.runs.checkpoint import find_checkpoint, load_networks
 from reviver.settings.lstm import LSTMConfig
@@ -28,8 +31,10 @@ from reviver.train.lstm.scoring import score
 from reviver.train.lstm.training import build_network, train
 
 RATES = (1e-3, 3e-3, 1e-2)
-RATE_SEED = 1000
-"""Seed of the trainings that choose the rate; no result is measured on it."""
+RATE_SEEDS = (1000, 1001, 1002)
+"""Seeds of the trainings that choose the rate, see `choose_rates`; no result is measured on them."""
+CONTENDER = 2.0
+"""Updates of a rate on the first of these seeds, as a multiple of the fastest one's, with which it is tried on the others."""
 SEEDS = range(6)
 """Seeds of a cell, the same for the records that are shipped: cells meet the same sequences."""
 UNITS, BATCH, EPOCH_UPDATES, EPOCHS = 64, 32, 32, 60
@@ -54,6 +59,10 @@ RECIPE: Mapping[str, Any] = MappingProxyType(
     }
 )
 """Settings of all trainings."""
+ROWS: Mapping[str, Any] = MappingProxyType(
+    {"encoding": "scalar", "curriculum": False, "data_size": 10_000, "train_fraction": 0.8768, "epochs": 7}
+)
+"""Settings of real data: 8768 images, read seven times, so as many updates."""
 
 
 class Ability(NamedTuple):
@@ -64,23 +73,32 @@ class Ability(NamedTuple):
     length: int
     start_length: int
     threshold: float  # validation accuracy that passes
-    encoding: str = "onehot"
+    settings: Mapping[str, Any] = MappingProxyType({})  # those that differ from `RECIPE`
 
 
 ABILITIES: Mapping[str, Ability] = MappingProxyType(
     {
         "hold": Ability("palindrome", "hold a digit", 30, 30, 0.95),
         "order": Ability("temporal-order", "tell the order of two events", 50, 50, 0.95),
-        "add": Ability("adding", "store two numbers", 30, 30, 0.8, "scalar"),
+        "add": Ability("adding", "store two numbers", 30, 30, 0.8, {"encoding": "scalar"}),
         "parity": Ability("parity", "flip a bit", 20, 2, 0.95),
         "modular": Ability("modular", "add modulo 5", 16, 2, 0.95),
         "permute": Ability("permutations", "track a state that depends on the order", 16, 2, 0.95),
         "count": Ability("counting", "count up and down", 30, 30, 0.95),
         "associate": Ability("associative-recall", "find a value by its key", 8, 8, 0.95),
+        "nest": Ability("nesting", "track the depth of brackets", 20, 20, 0.95),
+        "copy": Ability("copy", "repeat ten symbols", 2, 2, 0.3),
+        "rows": Ability("row-mnist", "read digits row by row", 28, 28, 0.95, ROWS),
     }
 )
 QUICK = ("hold", "parity", "permute", "count")
 """Tasks of a quick benchmark."""
+FULL_ONLY = ("nest", "copy", "rows")
+"""Tasks of a full benchmark alone."""
+
+
+NOT_PASSED = 1e6
+"""Rank of a run that did not pass, before its score is taken off."""
 
 
 class CellRun(NamedTuple):
@@ -92,16 +110,17 @@ class CellRun(NamedTuple):
     @property
     def rank(self) -> float:
         """A number that is lower for a better run: one that passed earlier, or did not and has a higher score."""
-        return 1e6 - self.scores[0] if self.updates is None else float(self.updates)
+        return NOT_PASSED - self.scores[0] if self.updates is None else float(self.updates)
 
 
 def recipe_hash() -> str:
     """Return the hash of all that a record depends on, but for the text of its cell."""
     parts = [
         dict(RECIPE),
-        {name: list(one) for name, one in ABILITIES.items()},
+        {name: [*one[:-1], dict(one.settings)] for name, one in ABILITIES.items()},
         RATES,
-        RATE_SEED,
+        RATE_SEEDS,
+        CONTENDER,
         UNITS,
         TEST_SIZE,
         TEST_FACTORS,
@@ -125,10 +144,9 @@ def units_of(cell: str, ability: str) -> int:
 
 def make_config(ability: str, cell: str, rate: float, seed: int) -> LSTMConfig:
     """Return the settings of a training."""
-    task, _, length, start, threshold, encoding = ABILITIES[ability]
-    settings = {**RECIPE, "task": task, "length": length, "start_length": start, "threshold": threshold}
-    settings |= {"encoding": encoding, "cell": cell, "hidden_size": units_of(cell, ability)}
-    return LSTMConfig(learning_rate=rate, seed=seed, **settings)
+    task, _, length, start, threshold, own = ABILITIES[ability]
+    settings = {**RECIPE, "task": task, "length": length, "start_length": start, "threshold": threshold, **own}
+    return LSTMConfig(learning_rate=rate, seed=seed, cell=cell, hidden_size=units_of(cell, ability), **settings)
 
 
 def run_trial(folder: Path, *, ability: str, cell: str, rate: float, seed: int) -> dict[str, Any]:
@@ -140,14 +158,28 @@ def run_trial(folder: Path, *, ability: str, cell: str, rate: float, seed: int) 
         task = build_task(config)
         network = build_network(config, task).eval()
         load_networks(find_checkpoint(trained.checkpoints, "last"), {"network": network})
-        tests = [task.evaluation(config.length * factor, TEST_SIZE)[0] for factor in TEST_FACTORS]
+        tests = make_tests(config, task)
         scores = [score(network, test, task.target).accuracy for test in tests]
     finally:
         torch.set_flush_denormal(False)
-    metrics = trained.read_metrics()
-    passed = [one["sequences"] for one in metrics if one["length"] == config.length and passes(config, one)]
+    rows = (
+        {"length": config.length} | one for one in trained.read_metrics()
+    )  # a length is noted with a curriculum only
+    passed = [row["sequences"] for row in rows if row["length"] == config.length and passes(config, row)]
     shutil.rmtree(path)
     return {"updates": passed[0] // BATCH if passed else None, "scores": scores}
+
+
+def make_tests(config: LSTMConfig, task: Task) -> list[Sequences]:
+    """Return fresh sequences: as long as in training, and longer by `TEST_FACTORS`; images of one size are shifted instead.
+
+    They are shifted by as many pixels to the right and down, the first ones by none.
+    """
+    if task.definition.lengths is None:
+        return [task.evaluation(config.length * factor, TEST_SIZE)[0] for factor in TEST_FACTORS]
+    images = task.evaluation(config.length, TEST_SIZE)[0]
+    assert isinstance(images, Numbers), "images are sequences of numbers"
+    return [replace(images, x=images.x.roll((k, k), (1, 2))) for k in range(len(TEST_FACTORS))]
 
 
 def trials_of(
@@ -186,11 +218,36 @@ def results_of(
     return found
 
 
-def best_rates(trials: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> dict[tuple[str, str], float]:
-    """Return the best rate of each cell and ability; a pair of which every training failed has none."""
+def choose_rates(
+    cells: Mapping[str, str], abilities: Sequence[str], run: Callable[[Sequence[Trial]], Mapping[str, Outcome]]
+) -> dict[tuple[str, str], float]:
+    """Return the best rate of each cell and ability; a pair of which every training failed has none.
+
+    All rates are tried on the first of `RATE_SEEDS`, and those that pass nearly as fast as the fastest on the others, too. `run`
+    returns the outcomes of trials.
+    """
+    trials = trials_of(cells, abilities, RATE_SEEDS[:1], lambda *_: RATES)
+    outcomes = run(trials)
+    close: dict[tuple[str, str], list[float]] = {}
+    for pair, of_rates in _mean_ranks(trials, outcomes).items():
+        limit = min(CONTENDER * min(of_rates.values()), NOT_PASSED / 2)
+        close[pair] = [rate for rate, rank in of_rates.items() if rank <= limit]
+
+    def contenders(cell: str, ability: str) -> Sequence[float]:
+        found = close.get((cell, ability), [])
+        return found if len(found) > 1 else []
+
+    if more := trials_of(cells, abilities, RATE_SEEDS[1:], contenders):
+        trials, outcomes = [*trials, *more], {**outcomes, **run(more)}
+    means = _mean_ranks(trials, outcomes)
+    return {pair: min(of_rates, key=of_rates.__getitem__) for pair, of_rates in means.items()}
+
+
+def _mean_ranks(trials: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> dict[tuple[str, str], dict[float, float]]:
+    """Return the mean rank at each rate of which no training failed, by cell and ability."""
     ranks: dict[tuple[str, str], dict[float, float]] = {}
     for (cell, ability, rate), runs in results_of(trials, outcomes).items():
         done = [run.rank for run in runs if isinstance(run, CellRun)]
         if len(done) == len(runs):
             ranks.setdefault((cell, ability), {})[rate] = mean(done)
-    return {pair: min(of_rates, key=of_rates.__getitem__) for pair, of_rates in ranks.items()}
+    return ranks

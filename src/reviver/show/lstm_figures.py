@@ -21,7 +21,7 @@ from reviver.figures import (
     plain_log_ticks,
     styled,
 )
-from reviver.show.recall_curve import CELLS, NETWORKS, TRAININGS
+from reviver.show.recall_curve import CELLS, TRAININGS, network_of
 from reviver.text import one_line, percent
 from reviver.train.lstm.evaluation import Evaluation
 
@@ -81,31 +81,34 @@ def recall_curve(summary: Sequence[Mapping[str, Any]], chance: float = 0.1) -> F
     `summary` has the rows of `reviver.show.recall_curve.rows_of_curve`. Lines are medians over the seeds, bands their range. If only
     some of the seeds reach 99 %, the lower panel gives their number; its lines are means over them.
     """
-    encodings = list(dict.fromkeys(NETWORKS[row["network"]].encoding for row in summary))
+    networks = {row["network"]: network_of(row["network"]) for row in summary}
+    encodings = list(dict.fromkeys(network.encoding for network in networks.values()))
+    texts = dict.fromkeys(network.cell for network in networks.values() if network.cell not in CELLS)
+    colors = CELL_COLORS | {cell: f"C{number}" for number, cell in enumerate(texts, start=4)}
     num_seeds = max(row["seeds"] for row in summary)
     figure = Figure(figsize=(6.3, 4.6))
     columns = figure.subplots(2, len(encodings), sharex=True, sharey="row", squeeze=False).T
     for encoding, (accuracy, needed) in zip(encodings, columns, strict=True):
-        for name, (cell, of_encoding, training) in NETWORKS.items():
-            rows = [row for row in summary if row["network"] == name and of_encoding == encoding]
-            if not rows:
+        for name, (cell, of_encoding, training) in networks.items():
+            if of_encoding != encoding:
                 continue
+            rows = [row for row in summary if row["network"] == name]
             marker, dashes = TRAINING_STYLES[training]
-            style = {"color": CELL_COLORS[cell], "marker": marker, "markersize": 4, "linestyle": dashes}
+            style = {"color": colors[cell], "marker": marker, "markersize": 4, "linestyle": dashes}
             lengths = [row["length"] for row in rows]
-            label = f"{CELLS[cell]}, {TRAININGS[training][0]}"
+            label = f"{CELLS.get(cell, cell)}, {TRAININGS[training][0]}"
             if rows[0]["seeds"] < num_seeds:
                 label += f", n = {rows[0]['seeds']}"
             accuracy.plot(lengths, [np.median(row["accuracies"]) for row in rows], label=label, **style)
             low, high = ([limit(row["accuracies"]) for row in rows] for limit in (min, max))
-            accuracy.fill_between(lengths, low, high, color=CELL_COLORS[cell], alpha=0.15, linewidth=0)
+            accuracy.fill_between(lengths, low, high, color=colors[cell], alpha=0.15, linewidth=0)
             reached = [row for row in rows if row["reached"]]
             needed.plot([row["length"] for row in reached], [row["sequences_mean"] for row in reached], **style)
             for row in reached:
                 if row["reached"] < row["seeds"]:
                     place = {"xytext": (3, 3), "textcoords": "offset points", "fontsize": "x-small"}
                     text, point = f"{row['reached']}/{row['seeds']}", (row["length"], row["sequences_mean"])
-                    needed.annotate(text, point, color=CELL_COLORS[cell], **place)
+                    needed.annotate(text, point, color=colors[cell], **place)
         accuracy.axhline(chance, color=CHANCE_COLOR, linestyle=":", linewidth=1.2, label="chance")
         accuracy.set(title=f"Accuracy, {ENCODING_NAMES[encoding]}", xscale="log", ylim=(0, 1.04))
         needed.set(title="Training sequences to 99 %", xlabel="sequence length T", yscale="log")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -53,37 +54,58 @@ TRAININGS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "no-dropout": ("length curriculum, no dropout", {"hidden_dropout": 0.0}),
 }
 """Ways to train, with their names in the figure and the settings that differ from those of the preset."""
-NETWORKS = {
-    "-".join(names): CurveNetwork(*names)
-    for names in product(CELLS, ENCODINGS, TRAININGS)
-    if names[1:] != ("onehot", "no-dropout")  # one-hot digits are held with dropout
-}
-"""Networks to compare."""
-USUAL_NETWORKS = tuple(name for name, network in NETWORKS.items() if network.cell in USUAL_CELLS)
-"""Those that are compared by default."""
 
 
-def build_trials(lengths: Iterable[int], networks: Iterable[str], num_seeds: int, sequences: int) -> list[Trial]:
-    """Return the trials of a curve, the shortest length first, for at most `sequences` training sequences per run."""
+def networks_of(cells: Iterable[str]) -> list[str]:
+    """Return the names of all networks of cells."""
+    return [
+        "-".join(names)
+        for names in product(cells, ENCODINGS, TRAININGS)
+        if names[1:] != ("onehot", "no-dropout")  # one-hot digits are held with dropout
+    ]
+
+
+def network_of(name: str) -> CurveNetwork:
+    """Return the network of a name."""
+    cell, encoding, training = name.rsplit("-", maxsplit=3 if name.endswith("-no-dropout") else 2)[:3]
+    return CurveNetwork(cell, encoding, "no-dropout" if training == "no" else training)
+
+
+def build_trials(
+    lengths: Iterable[int],
+    networks: Iterable[str],
+    num_seeds: int,
+    sequences: int,
+    texts: Mapping[str, str] = MappingProxyType({}),
+) -> list[Trial]:
+    """Return the trials of a curve, the shortest length first, for at most `sequences` training sequences per run.
+
+    `texts` has those of the cells that are not built in.
+    """
     trials, all_lengths = [], sorted(set(lengths))
-    for seed, network in product(range(num_seeds), dict.fromkeys(networks)):
-        is_fixed = NETWORKS[network].training == "fixed"
+    for seed, name in product(range(num_seeds), dict.fromkeys(networks)):
+        cell, _, training = network_of(name)
+        own: dict[str, Any] = {"text": texts[cell]} if cell in texts else {}
+        is_fixed = training == "fixed"
         for length in all_lengths if is_fixed else all_lengths[-1:]:
-            axes = {"network": network, "length": length, "seed": seed}
-            make_config(**axes, sequences=sequences)  # checks all settings before the first run starts
-            arguments = {**axes, "sequences": sequences, "lengths": [length] if is_fixed else all_lengths}
+            axes: dict[str, Any] = {"network": name, "length": length, "seed": seed}
+            make_config(**axes, **own, sequences=sequences)  # checks all settings before the first run starts
+            arguments = {**axes, **own, "sequences": sequences, "lengths": [length] if is_fixed else all_lengths}
             trials.append(Trial(run_trial, arguments, axes))
     return trials
 
 
-def make_config(*, network: str, length: int, seed: int, sequences: int) -> LSTMConfig:
-    """Return the settings of a run, for at most `sequences` training sequences; out of range they are a ConfigError."""
-    cell, encoding, training = NETWORKS[network]
+def make_config(*, network: str, length: int, seed: int, sequences: int, text: str | None = None) -> LSTMConfig:
+    """Return the settings of a run, for at most `sequences` training sequences; out of range they are a ConfigError.
+
+    `text` is that of a cell that is not built in.
+    """
+    cell, encoding, training = network_of(network)
     # Also a fixed length is a curriculum, of one length: training ends when it reaches the threshold.
     settings: dict[str, Any] = {"start_length": length, "min_length_fraction": 1.0} if training == "fixed" else {}
     # No jumps: every network is compared after training at its own length.
     settings |= {"threshold": 0.99, "last_threshold": None, "jump_factor": None, **TRAININGS[training][1]}
-    config = replace(LSTM_PRESETS[ENCODINGS[encoding]], cell=cell, length=length, seed=seed, **settings)
+    config = replace(LSTM_PRESETS[ENCODINGS[encoding]], cell=text or cell, length=length, seed=seed, **settings)
     return replace(config, epochs=max(1, sequences // config.epoch_size_at(length)))
 
 
@@ -93,14 +115,21 @@ def run_name(network: str, length: int, seed: int) -> str:
 
 
 def run_trial(
-    folder: Path, *, network: str, length: int, seed: int, sequences: int, lengths: Sequence[int]
+    folder: Path,
+    *,
+    network: str,
+    length: int,
+    seed: int,
+    sequences: int,
+    lengths: Sequence[int],
+    text: str | None = None,
 ) -> dict[str, Any]:
     """Train a run of the curve, or continue it, and return its results: the function of its trial.
 
     For each of `lengths` these are the `accuracies` on fresh sequences and the number of training `sequences` after which it
     passed 99 % in validation (None if it did not); besides, the `longest` length that passed (0 if none) and the `seconds`.
     """
-    config = make_config(network=network, length=length, seed=seed, sequences=sequences)
+    config = make_config(network=network, length=length, seed=seed, sequences=sequences, text=text)
     path = folder.parents[1] / "runs" / run_name(network, length, seed)
     torch.set_flush_denormal(True)  # gradients of a vanilla RNN vanish into denormal numbers, which are slow
     try:
@@ -160,8 +189,8 @@ def rows_of_curve(trials: Sequence[Trial], found: Mapping[str, Outcome]) -> list
                 trial.arguments["lengths"], result["accuracies"], result["sequences"], strict=True
             ):
                 runs.setdefault((trial.axes["network"], length), []).append((*values, result))
-    rows = []
-    for network, length in sorted(runs, key=lambda place: ([*NETWORKS].index(place[0]), place[1])):
+    rows, order = [], [*dict.fromkeys([*networks_of(CELLS), *(network for network, _ in runs)])]
+    for network, length in sorted(runs, key=lambda place: (order.index(place[0]), place[1])):
         accuracies, needed, results = zip(*runs[network, length], strict=True)
         sequences = [number for number in needed if number is not None]
         row = {"network": network, "length": length, "seeds": len(accuracies), "accuracies": [*accuracies]}

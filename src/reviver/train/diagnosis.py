@@ -57,11 +57,11 @@ def diagnose_gan(metrics: Records, spread: float | None = None) -> list[Finding]
 
 
 def diagnose_lstm(metrics: Records) -> list[Finding]:
-    """Return what goes wrong in an LSTM with these metrics of its epochs: whether it ends in a dip."""
+    """Return what goes wrong in an LSTM with these metrics of its epochs: whether it ends in a dip, after it had learned."""
     rule = RULES["dip"]
     same = [record for record in metrics if record.get("length") == metrics[-1].get("length")]  # of a curriculum
     values = [record["validation_accuracy"] for record in same[-rule["window"] :]]
-    if not values or values[-1] > max(values) - rule["fall"]:
+    if not values or max(values) < rule["level"] or values[-1] > max(values) - rule["fall"]:
         return []
     best, value = (f"{100 * each:.1f}" for each in (max(values), values[-1]))
     return [_finding("dip", metrics[-1]["epoch"], best=best, value=value)]

@@ -26,7 +26,6 @@ from reviver.gan.scores import metrics
 from reviver.gan.scores.feature_extractor import DigitClassifier, FeatureExtractor, weights_path
 from reviver.gan.scores.reference_stats import Comparison, Reference, compare_features, load_extractor, load_reference
 from reviver.gan.scores.scores import (
-    NearestDistances,
     Scores,
     fid_ratio,
     is_collapsed,
@@ -311,44 +310,3 @@ def test_an_extractor_learns_the_classes_and_comes_back_from_its_file(
         save_file(weights, tmp_path / "e.safetensors", {"image_shape": shape})
         with pytest.raises(DataError, match=r"\); give a file that reviver gan train-extractor wrote$"):
             FeatureExtractor.read(tmp_path / "e.safetensors")
-
-
-TABLE = """\
-200 samples against the 100 test images of shapes
-extractor: mine, sha256 abc
-                         samples   real data       noise
-FID                        12.50        5.00      200.00   2.5 x real data
-KID                        0.250       0.100       4.000
-precision                  0.700       0.900       0.100
-recall                     0.600       0.800       0.200
-density                    0.500       0.950       0.300
-coverage                   0.400       0.850       0.150
-class KL (nats)           0.0125      0.0005      1.5000
-class accuracy 0: 50.0%  1: –
-classes 0: 75.0%  1: 25.0%
-distance to the nearest training image: 10 %, median and 90 %
-of 30 samples and of test images:
-  by pixels   samples    1.00    2.00    3.00   test    1.50    2.50    3.50
-  by features samples   10.00   20.00   30.00   test   15.00   25.00   35.00
-real baseline: mean of 2 x 200 training images,
-with FID from 4.00 to 6.00
-noise baseline: 200 images of uniform noise
-k = 5. This FID and KID cannot be compared with those of Inception."""
-
-
-def test_a_table_of_scores_has_what_is_needed_to_quote_them() -> None:
-    numbers = (12.5, 0.25, 0.7, 0.6, 0.5, 0.4, 0.0125, 9.0), (5.0, 0.1, 0.9, 0.8, 0.95, 0.85, 0.0005, 8.0)
-    samples, real = (Comparison(*row, class_counts=(150, 50)) for row in numbers)
-    noise = Comparison(200.0, 4.0, 0.1, 0.2, 0.3, 0.15, 1.5, 7.0, class_counts=(200, 0))
-    pixels = NearestDistances((1.0, 2.0, 3.0), (1.5, 2.5, 3.5), (), ())
-    features = NearestDistances((10.0, 20.0, 30.0), (15.0, 25.0, 35.0), (), ())
-    known = {"num_samples": 200, "data": "shapes", "num_test_images": 100, "extractor": "mine", "k": 5}
-    baselines = {"real_baseline": real, "real_baseline_fids": (6.0, 4.0), "noise_baseline": noise}
-    nearest = {"num_searched": 30, "nearest_pixels": pixels, "nearest_features": features}
-    scores = Scores(
-        **known, extractor_sha256="abc", samples=samples, **baselines, **nearest, class_accuracy=(0.5, None),
-        fid_ratio=2.5, warning=None,
-    )  # type: ignore[arg-type]  # fmt: skip
-    assert "\n".join(score_table(scores)) == TABLE
-    lines = score_table(replace(scores, class_accuracy=None, fid_ratio=None, real_baseline=replace(real, fid=0.0)))
-    assert [line for line in TABLE.splitlines() if line not in lines] == [TABLE.splitlines()[i] for i in (3, 10)]

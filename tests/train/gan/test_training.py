@@ -1,6 +1,5 @@
 """Training of the GAN: it learns, is repeatable to the bit with every recipe, and an interruption loses nothing."""
 
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from reviver.cli import main
 from reviver.data.images.image_set import ImageSet, from_pixels, load_images, to_pixels
-from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted, RunFolderError
+from reviver.errors import ConfigError, DataError, DivergenceError, Interrupted
 from reviver.gan.ema import recompute_batch_norm
 from reviver.gan.networks import Generator
 from reviver.gan.sampling import generate, generate_samples
@@ -27,7 +26,7 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import LOSSES, GANConfig, count_batches
 from reviver.settings.presets import GAN_PRESETS
 from reviver.train.gan import training
-from reviver.train.gan.grids import find_grids, tile
+from reviver.train.gan.grids import tile
 from reviver.train.gan.snapshots import read_snapshots
 from reviver.train.gan.training import build_networks, build_optimizers, count_classes, train
 from tests.lstm_runs import at_step, fingerprint, interrupt
@@ -254,19 +253,6 @@ def test_images_that_do_not_fit_the_settings_are_refused_before_anything_is_writ
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_was_killed_before_it_recorded_its_images_is_refused(
-    uninterrupted: RunFolder, tmp_path: Path
-) -> None:
-    record = json.loads((uninterrupted.path / "run.json").read_text())
-    del record["data"]["image_shape"]
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunFolderError, match="has no last checkpoint yet; continue training with resume"):
-        load(tmp_path)
-    shutil.copytree(uninterrupted.path / "checkpoints", tmp_path / "checkpoints")
-    with pytest.raises(RunFolderError, match=r"run\.json: data\.image_shape is missing; the file is damaged"):
-        load(tmp_path)
-
-
 # Divergence
 
 
@@ -343,12 +329,3 @@ def test_grids_within_the_first_epochs_are_animated_and_the_same_after_a_resume(
     assert fingerprint(train(config, tmp_path / "run", resume=True)) == fingerprint(early)
     shutil.rmtree(early.samples)
     assert train(config, early.path, resume=True).status == "finished"
-
-
-def test_grids_are_saved_at_the_interval_in_the_middle_at_the_end_and_at_first_within_epochs() -> None:
-    for epochs, sample_every, expected in ((1, 5, [1]), (2, 9, [1, 2]), (5, 9, [2, 5]), (6, 4, [3, 4, 6])):
-        grids = find_grids(GANConfig(epochs=epochs, sample_every=sample_every), 3)
-        assert grids == {3 * epoch: (epoch, None) for epoch in (0, *expected)}
-    for epochs, batches, updates in ((34, 469, [10, 20, 50, 100, 200, 500, 1000, 2000]), (4, 10, [10]), (1, 3, [])):
-        grids = find_grids(GANConfig(epochs=epochs, sample_every=5), batches)
-        assert [grid.update for grid in grids.values() if grid.update] == updates

@@ -11,6 +11,7 @@ import { useMemo, useState } from "preact/hooks";
 import { formatNumber, type Format } from "../kit/format";
 import { Disclosure } from "../kit/table";
 import { useSize } from "../kit/size";
+import { explain } from "../kit/terms";
 import { hasNames, hasSymbols, layOut, nearest, pointsOf, spread, summarize, withValues } from "./series";
 import type { Axes, Drawn, Layout, Reference } from "./series";
 import { Grid, Legend, Line, Sample, styleOf, Symbol, XAxis, YAxis, type Series } from "./marks";
@@ -26,7 +27,6 @@ interface ChartProps extends Axes {
   formatY?: Format;
   cursor?: number | null; // Where a cursor stands
   reader?: boolean; // Whether the keyboard reads the values
-  untitled?: boolean; // Whether something above the chart says its title
   onSelect?: (x: number) => void;
 }
 
@@ -49,9 +49,9 @@ export function Chart(given: ChartProps) {
   const { width, height } = size;
   return (
     <figure class={`chart${onSelect ? " selects" : ""}${hasValues ? "" : " empty"}`}>
-      <figcaption class={props.untitled ? "visually-hidden" : "chart-title"}>{title}</figcaption>
+      <figcaption class="chart-title">{title}</figcaption>
       {layout?.isAbove && <Legend lines={lines} />}
-      <div class="muted">{yLabel}</div>
+      <div class="muted">{explain(yLabel)}</div>
       <div class="chart-plot" ref={ref}>
         <svg
           role="img"

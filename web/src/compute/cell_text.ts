@@ -168,8 +168,14 @@ class Parser {
       this.#expect(")");
       return inner;
     }
+    const isDivisor = this.#line.tokens[this.#at - 1].text === "/";
     this.#at++;
-    if (token.kind === "number") return this.graph.add("number", [], Number(token.text));
+    if (token.kind === "number") {
+      const value = Number(token.text);
+      if (value >= 1e30) this.#refuse("Write a finite number, such as 0.5.", token);
+      if (value === 0 && isDivisor) this.#refuse("This divides by 0.", token);
+      return this.graph.add("number", [], value);
+    }
     if (token.kind !== "name") this.#refuse("A name, a number or a parenthesis is missing here.", token);
     return this.#take("(") ? this.#call(token, depth) : this.#name(token);
   }

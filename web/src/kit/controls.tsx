@@ -8,6 +8,7 @@
  */
 import type { ButtonHTMLAttributes, ComponentChildren, InputHTMLAttributes, TargetedEvent } from "preact";
 import { useId, useState } from "preact/hooks";
+import { explain } from "./terms";
 
 /** A value that a control shows and sets. */
 export interface Cell<T> {
@@ -53,7 +54,7 @@ export function Field({ label, children }: FieldProps) {
   const id = useId();
   return (
     <div class="field">
-      <label for={id}>{label}</label>
+      <label for={id}>{explain(label)}</label>
       {children(id)}
     </div>
   );

@@ -24,7 +24,7 @@ interface RovingProps extends Omit<HTMLAttributes<HTMLDivElement>, "label"> {
 /** A group whose buttons, in the order of reading, are one stop. Arrows up and down follow the rows as they are laid out. */
 export function Roving({ label, stop, onMove, children, ...rest }: RovingProps) {
   const group = useRef<HTMLDivElement>(null);
-  const buttons = () => [...group.current!.querySelectorAll<HTMLElement>("button")];
+  const buttons = () => [...group.current!.querySelectorAll<HTMLElement>("button, [role=button]")];
   const setStop = (index: number) => buttons().forEach((button, k) => (button.tabIndex = k === index ? 0 : -1));
   useLayoutEffect(() => {
     const inside = buttons().indexOf(document.activeElement as HTMLElement);

@@ -36,13 +36,6 @@ function Runs({ manifest, lesson }: PageProps) {
   );
 }
 
-export const LessonQuestion = ({ lesson }: { lesson: Lesson }) => (
-  <section class="lesson-question" aria-labelledby="lesson-question">
-    <h2 id="lesson-question">Your question</h2>
-    <p>{lesson.question}</p>
-  </section>
-);
-
 /** Address of a paragraph of a tutorial, where the tutorials stand beside the page. */
 export function tutorialAddress(tutorial: "gan" | "lstm", anchor: string): string | null {
   const folder = document.querySelector('meta[name="tutorials"]')?.getAttribute("content");

@@ -20,6 +20,7 @@ export interface Opened {
   view: () => View;
   body: VNode;
   controls?: VNode | false; // Beside the choice of the run
+  parts?: Record<string, VNode>; // What a step of a lesson may show of it, by name
 }
 
 export interface Guide {

@@ -5,19 +5,23 @@
  */
 import { effect, signal } from "@preact/signals";
 import { render, type ComponentChildren } from "preact";
-import { useEffect, useErrorBoundary, useRef } from "preact/hooks";
+import { useErrorBoundary } from "preact/hooks";
 import { cancelAnnouncement, status } from "../kit/announce";
 import { currentFragment, formatFragment, KNOWN_KEYS, parseFragment, writeFragment } from "../kit/codec";
 import type { Manifest } from "../kit/manifest";
 import { allRuns } from "../kit/runs";
+import { Tip } from "../kit/terms";
 import type { Lesson } from "./lesson";
-import { Footer, Header, LessonQuestion, PanelHead } from "./masthead";
+import { Footer, Header, PanelHead } from "./masthead";
+import { Navigation } from "./navigation";
 import type { Opened, Panel } from "./panel";
-
-const GROUPS = { lstm: "LSTM", gan: "GAN" };
+import { Tutor } from "./tutor";
+import { TutorCard } from "./tutor_card";
 
 /** Milliseconds between two writes of the address: browsers stop pages that write it at every move of a slider. */
 const WRITE_INTERVAL = 250;
+/** What the fragment keeps beside the view of a panel: a step of a lesson, and whether the panel stands alone. */
+const OF_PAGE = ["lesson", "embed"];
 
 interface Shown {
   panel: Panel;
@@ -30,12 +34,16 @@ export class Shell {
   #shown = signal<Shown | null>(null);
   #writing: ReturnType<typeof setTimeout> | undefined;
   #views = new Map<string, string>(); // Last view of each panel, by its id: what a return to the panel shows
+  readonly tutor: Tutor;
+  #isEmbedded = false;
 
   constructor(
     readonly manifest: Manifest,
     readonly lesson: Lesson | null,
     readonly panels: Panel[],
-  ) {}
+  ) {
+    this.tutor = new Tutor(lesson);
+  }
 
   /** Panels that these runs have, in the order of the navigation. */
   get available() {
@@ -56,7 +64,7 @@ export class Shell {
     effect(() => {
       const opened = this.#shown.value?.opened;
       if (!opened) return;
-      readView(opened); // follows every signal that the view reads
+      this.#viewOf(opened); // follows every signal that the view reads
       this.#writing ??= setTimeout(() => this.#writeView(), WRITE_INTERVAL);
     });
     await this.open(currentFragment() || (this.lesson?.start ?? ""), "replace", false);
@@ -69,7 +77,19 @@ export class Shell {
     const panel = available.find((one) => one.id === id) ?? available.find(this.offers) ?? available[0];
     this.#writeView();
     cancelAnnouncement();
-    if (write) writeFragment(query && panel.id === id ? `${id}?${query}` : panel.id, write);
+    const view = new URLSearchParams(panel.id === id ? query : "");
+    const [step, embed] = OF_PAGE.map((key) => view.get(key));
+    if (embed === "1") this.#embed();
+    if (step) this.tutor.read(step);
+    else if (
+      panel.id === "train" &&
+      !this.lesson &&
+      !this.#isEmbedded &&
+      [...view.keys()].every((key) => key === "net")
+    )
+      this.tutor.greet(view.get("net") ?? "lstm");
+    OF_PAGE.forEach((key) => view.delete(key));
+    if (write) writeFragment(formatFragment(panel.id, { ...Object.fromEntries(view), ...this.#ofPage }), write);
     const number = (this.#shown.peek()?.number ?? 0) + 1;
     this.#shown.value = { panel, number, opened: null };
     document.title = `${panel.title} – ${this.lesson?.title ?? this.manifest.title}`;
@@ -77,7 +97,6 @@ export class Shell {
       window.scrollTo(0, 0);
       setTimeout(focusHeading, 0);
     }
-    const view = new URLSearchParams(panel.id === id ? query : "");
     const opened = await openPanel(panel, this.manifest, view);
     if (this.#shown.peek()?.number !== number) return;
     const known = new Set([...KNOWN_KEYS, ...Object.keys(readView(opened))]);
@@ -100,60 +119,26 @@ export class Shell {
       <Header lesson={this.lesson}>
         <this.Navigation />
       </Header>
-      {this.lesson?.question && <LessonQuestion lesson={this.lesson} />}
       <this.Main />
+      <this.Lesson />
       <div role="status" class="visually-hidden">
         {status}
       </div>
       <Footer manifest={this.manifest} lesson={this.lesson} />
+      <Tip />
     </>
   );
 
-  Navigation = () => {
-    const missing = this.lesson ? [] : this.panels.filter((panel) => panel.unavailable(this.manifest));
-    const current = this.#shown.value?.panel.id;
-    const tab = useRef<HTMLAnchorElement>(null);
-    useEffect(() => tab.current?.scrollIntoView({ block: "nearest", inline: "center" }), [current]);
-    const shown = this.available.filter(this.offers);
-    const groups = [...new Set(shown.map(({ group }) => group))];
-    return (
-      <nav aria-label="Panels" data-scrolls="">
-        {groups.map((group) => (
-          <ul key={group} class="tabs" aria-label={group && GROUPS[group]}>
-            {group && <li class="note">{GROUPS[group]}</li>}
-            {shown
-              .filter((panel) => panel.group === group)
-              .map(({ id, title }) => (
-                <li key={id}>
-                  <a
-                    ref={id === current ? tab : null}
-                    href={`#${id}`}
-                    data-panel={id}
-                    aria-current={id === current ? "page" : undefined}
-                  >
-                    {title}
-                  </a>
-                </li>
-              ))}
-          </ul>
-        ))}
-        {missing.length > 0 && (
-          <details class="menu missing note">
-            <summary>Needs a trained network</summary>
-            <dl class="card">
-              {missing.map((panel) => [
-                <dt>{panel.title}</dt>,
-                <dd>
-                  {panel.unavailable(this.manifest)}{" "}
-                  {panel.group && <a href={panel.group === "gan" ? "#train?net=gan" : "#train"}>Train one here</a>}
-                </dd>,
-              ])}
-            </dl>
-          </details>
-        )}
-      </nav>
-    );
-  };
+  Navigation = () => (
+    <Navigation
+      shown={this.available.filter(this.offers)}
+      missing={this.lesson ? [] : this.panels.filter((panel) => panel.unavailable(this.manifest))}
+      manifest={this.manifest}
+      current={this.#shown.value?.panel.id}
+    />
+  );
+
+  Lesson = () => <TutorCard tutor={this.tutor} opened={this.#shown.value?.opened ?? null} go={this.#goTo} />;
 
   Main = () => {
     const shown = this.#shown.value;
@@ -180,11 +165,35 @@ export class Shell {
     const shown = this.#shown.peek();
     if (!shown?.opened) return;
     const { id } = shown.panel;
-    const fragment = formatFragment(id, readView(shown.opened));
-    this.#views.set(id, fragment);
+    const fragment = formatFragment(id, this.#viewOf(shown.opened));
+    this.#views.set(id, formatFragment(id, readView(shown.opened)));
     // After the back button the address already names the next panel: it must not get the view of this one.
     if (parseFragment(currentFragment()).id === id) writeFragment(fragment, "replace");
   }
+
+  get #ofPage() {
+    return { ...this.tutor.view, ...(this.#isEmbedded && { embed: "1" }) };
+  }
+
+  #viewOf = (opened: Opened) => ({ ...readView(opened), ...this.#ofPage });
+
+  /** Shows the panel alone, for slides and course pages. */
+  #embed() {
+    this.#isEmbedded = true;
+    document.documentElement.classList.add("embedded");
+  }
+
+  /** Goes to a step of the lesson, and opens what it shows: that of the last step that names something, if need be. */
+  #goTo = (index: number) => {
+    const { plan, index: current } = this.tutor;
+    const named = (to: number) => plan.value!.steps.findLastIndex(({ open }, k) => open && k <= to);
+    const [before, now] = [current.value, index].map(named);
+    current.value = index;
+    const fragment = plan.value!.steps[now]?.open ?? "";
+    const { id } = parseFragment(fragment);
+    if (!this.available.some((panel) => panel.id === id)) return;
+    if (now !== before || this.#shown.peek()?.panel.id !== id) void this.open(fragment, "push", false);
+  };
 
   /** Opens a link to a panel here, because a page inside an iframe with `srcdoc` has no address for fragments. */
   #followLink(event: MouseEvent) {

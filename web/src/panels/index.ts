@@ -7,7 +7,6 @@ import { factsPanel } from "./facts/panel";
 import { latentPanel } from "./latent/panel";
 import { lessonPanel } from "./lesson/panel";
 import { lstmPanel } from "./lstm/panel";
-import { mapPanel } from "./map/panel";
 import { startPanel } from "./start/panel";
 import { trainPanel } from "./train/panel";
 import { trainingPanel } from "./training/panel";
@@ -18,7 +17,6 @@ export const panels = (source: HTMLElement, shell: () => Shell): Panel[] => [
   trainPanel,
   lstmPanel,
   latentPanel,
-  mapPanel,
   trainingPanel,
   drawPanel,
   discriminatorPanel,

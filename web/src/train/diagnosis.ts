@@ -18,12 +18,12 @@ export function diagnoseGan(lines: GanLine[], spread: number | null): Finding[] 
   return [findJump(lines), findWin(lines), alike].filter((found) => found !== null);
 }
 
-/** Whether an LSTM ends in a dip. */
+/** Whether an LSTM ends in a dip, after it had learned. */
 export function diagnoseLstm(epochs: LstmEpoch[]): Finding[] {
   const same = epochs.filter(({ length }) => length === epochs.at(-1)!.length); // of a curriculum
   const values = same.slice(-rules.dip.window).map(({ validationAccuracy }) => validationAccuracy);
   const [best, value] = [Math.max(...values), values.at(-1)!];
-  if (!values.length || value > best - rules.dip.fall) return [];
+  if (!values.length || best < rules.dip.level || value > best - rules.dip.fall) return [];
   const [ofBest, ofLast] = [best, value].map((one) => (100 * one).toFixed(1));
   return [finding("dip", epochs.at(-1)!.epoch, { best: ofBest, value: ofLast })];
 }

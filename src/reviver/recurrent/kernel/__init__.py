@@ -2,7 +2,7 @@
 
 torch computes what it can and the kernel does not compute faster. It cannot drop units of the hidden state; it has no
 rules for `torch.func`, forward-mode AD and, in float32 on a CPU, second derivatives; and in exported programs it fixes
-the number of steps. The measurements behind the rule are in docs/measurements/lstm_dispatch.json.
+the number of steps. The measurements behind the rule are in docs/explanation/engineering.md.
 """
 
 from collections.abc import Iterator

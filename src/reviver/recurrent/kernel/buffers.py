@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 MIN_BYTES = 31 << 20
-"""Size from which a buffer is kept for reuse when it is freed; see `keep_freed_memory` in `lstm.cpp` for smaller ones."""
+"""Size from which a buffer is kept for reuse when it is freed; see `keep_freed_memory` in `cell.cpp` for smaller ones."""
 MAX_BYTES = 512 << 20
 """Maximum size of all buffers that are kept."""
 

@@ -12,14 +12,10 @@ export function fieldsOf(others: Run[]) {
     (text) => others.find(({ id }) => id === text),
     ({ id }) => id,
   );
-  // Written by `write`, once it is known what there is to compare.
-  const picture = field("", String, () => null);
   return {
     with: optional(run),
     axis: oneOf(AXES.map(([axis]) => axis)),
     settings: { ...oneOf(["few", "all"]), write: (settings: string) => (settings === "all" ? settings : null) },
-    left: picture,
-    right: picture,
   };
 }
 

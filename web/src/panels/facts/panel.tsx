@@ -4,14 +4,12 @@ import { announce } from "../../kit/announce";
 import { codec } from "../../kit/codec";
 import { bound, cell, Select, Toggle } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
-import type { Manifest } from "../../kit/manifest";
 import { allRuns, hasNetworks, isGan, RECORDED, type Run } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
 import { fieldsOf, type FactsState, RunCurves } from "./curves";
-import { chosenPair, Pair } from "./pair";
 import { FactTable, Roundings, Scores, SettingsTable } from "./tables";
 
-function Facts({ run, manifest, state }: { run: Run; manifest: Manifest; state: FactsState }) {
+function Facts({ run, state }: { run: Run; state: FactsState }) {
   const other = state.with.value;
   const shown = useMemo(() => (other ? [run, other] : [run]), [run, other]);
   const few = bound(state.settings.value === "few", (isFew) => (state.settings.value = isFew ? "few" : "all"));
@@ -26,7 +24,6 @@ function Facts({ run, manifest, state }: { run: Run; manifest: Manifest; state: 
         <Scores runs={shown} />
         <Roundings runs={shown} />
       </div>
-      <Pair {...{ run, state, manifest }} />
       <section>
         <h3>{other ? "Commands that repeat the runs" : "Command that repeats the run"}</h3>
         {shown.map(({ id, name, facts }) => (
@@ -71,10 +68,6 @@ export const factsPanel = runPanel({
     const others = allRuns(manifest).filter((one) => one !== run && isGan(one) === isGan(run));
     const fields = codec(fieldsOf(others));
     const state = fields.read(view);
-    const write = () => {
-      const pair = chosenPair(run, state, manifest);
-      return { ...fields.write(state), ...(pair && { left: pair.left.id, right: pair.right.id }) };
-    };
     const choose = (id: string) => {
       const chosen = (state.with.value = others.find((one) => one.id === id) ?? null);
       announce(chosen ? `${run.name} beside ${chosen.name}.` : `Only ${run.name}.`);
@@ -82,8 +75,8 @@ export const factsPanel = runPanel({
     const other = cell(() => state.with.value?.id ?? "", choose);
     const names = others.map(({ id, name }) => [id, name] as const);
     return {
-      view: write,
-      body: <Facts {...{ run, manifest, state }} />,
+      view: () => fields.write(state),
+      body: <Facts {...{ run, state }} />,
       controls: names.length > 0 && (
         <Select label="Compare with" of={other} choices={[["", "no other run"], ...names]} />
       ),

@@ -9,6 +9,7 @@ import { announceSoon } from "../../kit/announce";
 import { codec, integer, number, oneOf } from "../../kit/codec";
 import { cell } from "../../kit/controls";
 import { clamp, shortNumber } from "../../kit/format";
+import { makeMap } from "./map_model";
 
 const DEFAULT_STEPS = 7; // Images between the ends, as in the report's Figure 5
 
@@ -54,10 +55,11 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
       () => of.value,
       (value) => change(say(value), () => (of.value = value)),
     );
+  const map = makeMap(gan, latents, ends, view);
   let direction = 1;
   settle();
   return {
-    ...{ gan, latents, code, frame, text, t, hasCode: link !== null },
+    ...{ gan, latents, code, frame, text, t, map, hasCode: link !== null },
     thumbnails: computed(() => ends.value.map(gan.generate)),
     ends: choices.map((chosen, n) => setting(chosen, (next) => `${n ? "End" : "Start"}: ${latents.name(next)}`)),
     path: setting(path, (value) => `${value} path`),
@@ -71,6 +73,11 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
         passed.value = passed.value && [...passed.value].reverse();
         t.value = 1 - t.value;
       }),
+    endAt: (latent: Float32Array) =>
+      change("End: an image of the map", () => {
+        passed.value = [ends.value[0], rounded(latent)];
+        state.end.value = choice({ kind: "code" });
+      }),
     /** Moves on between the ends, forth and back. */
     advance(distance: number) {
       t.value = clamp(t.value + direction * distance, 0, 1);
@@ -80,6 +87,7 @@ export function makeModel(gan: Gan, view: URLSearchParams) {
     },
     write: () => ({
       ...fields.write(state),
+      ...map.write(),
       ...(choices.some(({ value }) => value.kind === "code") && { code: code.value }),
     }),
   };

@@ -1,4 +1,4 @@
-/** Panel "Latent interpolation": two ends, a path between them, and what lies on it. */
+/** Panel "Latent space": two ends, a path between them and what lies on it, and a map of what lies around. */
 import { EndCard } from "../../gan/chooser";
 import { loadGan } from "../../gan/gan";
 import { lengthText, Readings } from "../../gan/frames";
@@ -9,6 +9,7 @@ import { shortNumber } from "../../kit/format";
 import { enlarge, Image, scaleTo } from "../../kit/image";
 import { type Player, usePlayer } from "../../kit/player";
 import { networkPanel, runPanel } from "../../page/panel";
+import { LatentMap } from "./map";
 import { makeModel, type Model } from "./model";
 import { StripSection } from "./strip";
 
@@ -36,6 +37,7 @@ export function Latent({ model }: { model: Model }) {
         <CurrentReadings model={model} />
       </div>
       <StripSection model={model} onSelect={(index) => jumpTo(index / (steps.value + 1))} />
+      <LatentMap map={model.map} onEnd={model.endAt} />
     </>
   );
 }
@@ -101,15 +103,17 @@ export const latentPanel = runPanel({
   ...networkPanel("gan"),
   id: "latent",
   needs: ["generator", "discriminator", "classifier"],
-  title: "Latent interpolation",
+  title: "Latent space",
   guide: {
     about:
       "The generator G turns random numbers, a latent z, into an image. Here z moves from a start (t = 0) to an end (t = 1); D, the discriminator, says how real it finds each image.",
-    question: "What lies between two generated images?",
-    observe: "Move t from 0 to 1. Find the place where one class becomes another. Does D notice it?",
+    question: "What lies between two generated images, and around them?",
+    observe:
+      "Move t from 0 to 1. Find the place where one class becomes another. Does D notice it? Then move across the map: where do the images become blurred?",
     caveat:
-      "D and the classifier do not know that the images belong together. Neither tells whether a person would take an image for real.",
+      "D and the classifier do not know that the images belong together. The map shows one plane of a space with many dimensions; away from the chosen latents, z may be longer than any latent of the training.",
   },
+  kept: ["start", "end", "t", "path", "steps", "plane", "c"],
   load: loadGan,
   open(gan, _, view) {
     const model = makeModel(gan, view);

@@ -9,14 +9,13 @@ import { classText, dText, type Frame } from "../../gan/frames";
 import { MAX_STEPS } from "../../gan/view_code";
 import { Button, Select, Slider } from "../../kit/controls";
 import { CopyField, quote } from "../../kit/copy";
-import { download, downloadCanvas, fileName } from "../../kit/download";
+import { downloadCanvas, fileName } from "../../kit/download";
 import { shortNumber } from "../../kit/format";
-import { PictureButton } from "../../kit/image";
+import { enlarge, newCanvas, PictureButton, scaleTo } from "../../kit/image";
 import type { GanContent } from "../../kit/manifest";
 import { Roving } from "../../kit/roving";
 import { useSize } from "../../kit/size";
 import type { Model } from "./model";
-import { canvasOf, stripSvg } from "./strip_file";
 
 const [MIN_WIDTH, GAP] = [5.25, 0.5]; // Width of a frame at least, and gap between two, in em
 
@@ -36,8 +35,9 @@ export function StripSection({ model, onSelect }: StripProps) {
       </div>
       <Strip model={model} onSelect={onSelect} />
       <div class="row controls">
-        <Button onClick={() => void save(model, "png")}>Save strip as PNG</Button>
-        <Button onClick={() => void save(model, "svg")}>Save strip as SVG</Button>
+        <Button onClick={() => void downloadCanvas(fileName([gan.content.name, "strip"], ".png"), draw(model))}>
+          Save strip as PNG
+        </Button>
         <CopyField
           label="Command that makes this strip as a PDF"
           copy="Copy command"
@@ -111,25 +111,24 @@ function StripCell({ content, frame, index, label, selected, onSelect }: CellPro
   );
 }
 
-async function save({ gan: { content }, frames: { value: frames }, latents, ends, path }: Model, kind: "png" | "svg") {
-  const [start, end] = ends.map(({ value }) => latents.name(value));
-  const meanings = [
-    content.classifier && "Class: by the classifier, with its probability.",
-    content.isLogOdds ? "D: its probability that the image is real." : "D: its output, higher for real images.",
-  ];
-  const file = {
-    title: `Latent interpolation of ${content.name}`,
-    notes: [
-      `From ${start} to ${end}. Path: ${path.value}. Updates: ${content.step}.`,
-      meanings.filter(Boolean).join(" "),
-    ],
-    shape: content.imageShape,
-    frames: frames.map((frame, n) => ({
-      pixels: frame.pixels,
-      lines: [label(n, frames.length), classText(content, frame), dText(content, frame)].filter(Boolean),
-    })),
-  };
-  const name = fileName([content.name, "interpolation"], `.${kind}`);
-  if (kind === "svg") download(name, stripSvg(file), "image/svg+xml");
-  else await downloadCanvas(name, await canvasOf(stripSvg(file)));
+/** The images beside each other with their texts below, dark on white, for a file. */
+function draw({ gan: { content }, frames: { value: frames } }: Model) {
+  const [gap, line, size] = [24, 46, 34];
+  const { imageShape: shape } = content;
+  const scale = scaleTo(shape, 300);
+  const [width, height] = [shape[2] * scale + gap, shape[1] * scale + 3 * line + gap];
+  const columns = Math.min(frames.length, 13);
+  const canvas = newCanvas(columns * width + gap, Math.ceil(frames.length / columns) * height + gap);
+  const context = canvas.getContext("2d")!;
+  Object.assign(context, { fillStyle: "#ffffff", font: `${size}px sans-serif`, textAlign: "center" });
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.fillStyle = "#1a1c20";
+  frames.forEach((frame, n) => {
+    const [x, y] = [gap + (n % columns) * width, gap + Math.floor(n / columns) * height];
+    context.drawImage(enlarge(frame.pixels, shape, scale), x, y);
+    [label(n, frames.length), classText(content, frame), dText(content, frame)].forEach((text, k) =>
+      context.fillText(text, x + (width - gap) / 2, y + shape[1] * scale + (k + 1) * line),
+    );
+  });
+  return canvas;
 }

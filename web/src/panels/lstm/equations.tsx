@@ -1,9 +1,11 @@
 /** The equations of one unit at one step with their numbers, in the letters of the report, and the numbers of all units. */
 import type { ComponentChildren } from "preact";
 import { FUNCTIONS } from "../../compute/cell_graph";
-import type { Cell, Quantity } from "../../compute/cell_text";
+import type { Cell } from "../../compute/cell_text";
 import { formatExact, formatTerm } from "../../kit/format";
+import { Lit } from "../../kit/lit";
 import { Disclosure, ScrollTable } from "../../kit/table";
+import { CellDiagram, lineOf } from "../../lstm/cell_diagram";
 import { namesOf, titleOf } from "../../lstm/quantities";
 import type { CellTrace, Trace } from "../../lstm/trace";
 import { cellOf } from "../../train/cells";
@@ -28,12 +30,12 @@ const PRODUCT = /([A-Za-z_]\w*)\s*@\s*(\w+\([^()]*\)|\((?:[^()]|\([^()]*\))*\)|\
 const SIGNS: Record<string, string> = { sigmoid: "σ" };
 
 /** The right side of the line of a quantity. */
-const sourceOf = ({ text }: Cell, { line }: Quantity) => /=([^#]*)/.exec(text.split("\n")[line - 1])![1].trim();
+const sourceOf = (cell: Cell, name: string) => lineOf(cell, name).split("=")[1].trim();
 
 /** The equation of a quantity; `before` is the index of the step before. */
 function letters(cell: Cell, name: string, before: string, dropped: string | null): ComponentChildren {
   const quantity = cell.quantities.get(name)!;
-  const parts = [...sourceOf(cell, quantity).matchAll(TOKENS)].map(([part, word], k): ComponentChildren => {
+  const parts = [...sourceOf(cell, name).matchAll(TOKENS)].map(([part, word], k): ComponentChildren => {
     const known = word && cell.quantities.get(word);
     if (known) return <Letter key={k} name={word} index={known.line < quantity.line ? "t" : before} />;
     if (word === "x") return <Letter key={k} name="x" index="t" />;
@@ -63,7 +65,7 @@ function numbers(cell: Cell, name: string, { nodes, mask: masks }: CellTrace, pl
     if (known && known.line < quantity.line) return formatTerm(valueOf(known.node));
     return formatTerm(valueOf(find(known ? "state" : "vector", word)));
   };
-  const text = sourceOf(cell, quantity)
+  const text = sourceOf(cell, name)
     .replaceAll(PRODUCT, (_, matrix) => `{${formatTerm(valueOf(find("matmul", matrix)))}}`)
     .split(/[{}]/)
     .map((part, k) =>
@@ -96,17 +98,20 @@ export function Details({ scene, selected: { map: chosen, step, unit } }: Pictur
       <h3>{`Unit ${unit + 1} at ${stepText(scene, step)}: ${titleOf(content.cell, chosen)}`}</h3>
       <div class="lstm-equations steps-grid" data-count={maps.length}>
         {maps.map((map) => (
-          <div key={map} class={map === chosen ? "selected" : undefined} data-map={map}>
-            <p class="lstm-equation-letters">{letters(cell, map, before, mask && content.hiddenDropoutKind)}</p>
-            {readings.map(({ name, trace }) => (
-              <p key={name} class="lstm-equation-numbers">
-                {name && <em>{`${name} `}</em>}
-                {chunks(numbers(cell, map, trace.cells[scene.cell], step * content.hiddenSize + unit, isZoneout))}
-              </p>
-            ))}
-          </div>
+          <Lit key={map} part={map}>
+            <div class={map === chosen ? "selected" : undefined} data-map={map}>
+              <p class="lstm-equation-letters">{letters(cell, map, before, mask && content.hiddenDropoutKind)}</p>
+              {readings.map(({ name, trace }) => (
+                <p key={name} class="lstm-equation-numbers">
+                  {name && <em>{`${name} `}</em>}
+                  {chunks(numbers(cell, map, trace.cells[scene.cell], step * content.hiddenSize + unit, isZoneout))}
+                </p>
+              ))}
+            </div>
+          </Lit>
         ))}
       </div>
+      <CellDiagram cell={content.cell} />
       <UnitTable {...{ scene, step }} />
     </section>
   );

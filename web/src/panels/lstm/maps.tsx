@@ -4,6 +4,7 @@ import { useMemo } from "preact/hooks";
 import type { Cell, HeatmapContent } from "../../charts/heatmap";
 import { StepMap, type RowLabel } from "../../charts/steps";
 import { capital, formatExact } from "../../kit/format";
+import { Lit } from "../../kit/lit";
 import { gateOf, namesOf, roleOf, sortedLabels, stateOf, titleOf } from "../../lstm/quantities";
 import { typeset } from "./equations";
 import * as scenes from "./scene";
@@ -47,23 +48,24 @@ export function Maps({ scene, selected: { step, unit }, onSelect }: PictureProps
   return (
     <div class="steps-grid" data-count={names.length}>
       {names.map((name, k) => (
-        <StepMap
-          key={name}
-          title={typeset(`${titleOf(cell, name)}_t`)}
-          name={titleOf(cell, name)}
-          note={roleOf(cell, name)}
-          hover={hover}
-          height={mapHeight(maps[k].rows)}
-          content={maps[k]}
-          steps={scenes.stepAxis(scene)}
-          rows={unitLabels(scene)}
-          selection={{ column: step, row: unit }}
-          describe={({ column, row }) => {
-            const value = maps[k].values[column * maps[k].rows + row];
-            return `${scenes.stepText(scene, column)}, unit ${row + 1}: ${valueText(scene, name, value)}`;
-          }}
-          onSelect={({ column, row }) => onSelect({ map: name, step: column, unit: row })}
-        />
+        <Lit key={name} part={name}>
+          <StepMap
+            title={typeset(`${titleOf(cell, name)}_t`)}
+            name={titleOf(cell, name)}
+            note={roleOf(cell, name)}
+            hover={hover}
+            height={mapHeight(maps[k].rows)}
+            content={maps[k]}
+            steps={scenes.stepAxis(scene)}
+            rows={unitLabels(scene)}
+            selection={{ column: step, row: unit }}
+            describe={({ column, row }) => {
+              const value = maps[k].values[column * maps[k].rows + row];
+              return `${scenes.stepText(scene, column)}, unit ${row + 1}: ${valueText(scene, name, value)}`;
+            }}
+            onSelect={({ column, row }) => onSelect({ map: name, step: column, unit: row })}
+          />
+        </Lit>
       ))}
     </div>
   );

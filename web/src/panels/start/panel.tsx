@@ -8,11 +8,12 @@ interface CardProps {
   title: string;
   text: string;
   train: [fragment: string, text: string];
+  lesson: string; // Id of the lesson that leads through it
   /** Panels that show a trained network of this file. */
   links: Links;
 }
 
-const Card = ({ title, text, train: [fragment, action], links }: CardProps) => (
+const Card = ({ title, text, train: [fragment, action], lesson, links }: CardProps) => (
   <section class="card start-card">
     <h3>{title}</h3>
     <p>{text}</p>
@@ -20,6 +21,9 @@ const Card = ({ title, text, train: [fragment, action], links }: CardProps) => (
       <a class="button primary" href={`#${fragment}`}>
         {action}
       </a>
+    </p>
+    <p>
+      <a href={`#${fragment}&lesson=${lesson}`}>Or be led through it, in six steps</a>
     </p>
     {links.length > 0 && (
       <p>
@@ -36,10 +40,9 @@ const Card = ({ title, text, train: [fragment, action], links }: CardProps) => (
 );
 
 const GAN_LINKS: Links = [
-  ["latent", "between two images"],
+  ["latent", "the space of its images"],
   ["draw", "draw a digit"],
   ["discriminator", "be the discriminator"],
-  ["map", "map"],
 ];
 
 function Start({ manifest: { gans, lstms } }: { manifest: Manifest }) {
@@ -48,13 +51,15 @@ function Start({ manifest: { gans, lstms } }: { manifest: Manifest }) {
       <Card
         title="How does a network remember?"
         text="An LSTM reads digits one after the other and must recall the first. Train one, and watch its gates learn what to keep and what to forget."
-        train={["train", "Train an LSTM"]}
+        train={["train?net=lstm", "Train an LSTM"]}
+        lesson="lstm"
         links={lstms.length ? [["lstm", "the LSTM at work"]] : []}
       />
       <Card
         title="How does a network learn to draw?"
         text="In a GAN one network draws digits from random numbers, and another tells them from real ones. Train both against each other until you can read the digits."
         train={["train?net=gan", "Train a GAN"]}
+        lesson="gan"
         links={gans.length ? GAN_LINKS : []}
       />
     </div>

@@ -202,8 +202,7 @@ export function News({ model }: { model: Model }) {
 const PANELS: Record<Kind, [id: string, title: string][]> = {
   lstm: [["lstm", "The LSTM at work"]],
   gan: [
-    ["latent", "Latent interpolation"],
-    ["map", "Map"],
+    ["latent", "Latent space"],
     ["draw", "Draw a digit"],
     ["discriminator", "Be the discriminator"],
   ],

@@ -2,10 +2,12 @@
 import { sum } from "d3-array";
 import { percent } from "../../kit/format";
 import type { GanLine } from "../../train/gan_log";
-import type { Data, Kind, LstmEpoch, LstmTrace, Progress, Run, Saved, Settings, Status } from "../../train/protocol";
+import type { LstmEpoch, LstmSettings, LstmTrace, Progress, Run, Saved, Settings, Status } from "../../train/protocol";
+import type { Data, Kind } from "../../train/protocol";
 import type { Python } from "../../train/run_files";
 import type { Values } from "../../train/settings";
 import { Trainer } from "../../train/trainer";
+import { jumpOf, type Jump, type Known } from "./jump";
 
 /** Points of a curve of single updates at most; then those beside each other become one. */
 const MAX_POINTS = 240;
@@ -29,6 +31,8 @@ export interface Seen {
   points: Point[];
   epochs: LstmEpoch[]; // Of the LSTM
   trace: LstmTrace | null;
+  known: Known | null; // At the last end of an epoch
+  jump: Jump | null; // The largest one so far
   lines: GanLine[]; // Of the GAN, and how far apart its samples are
   spread: number | null;
   grid: Float32Array | null; // Of the GAN: pictures of 25 latents [25, P], and the latest logits of D
@@ -52,6 +56,8 @@ const NOTHING = {
   points: [],
   epochs: [],
   trace: null,
+  known: null,
+  jump: null,
   lines: [],
   spread: null,
   grid: null,
@@ -128,10 +134,16 @@ export class Branch {
       ...{ step, count: progress.updates, values },
     };
     const join = (known: number[], more: Float32Array) => [...known, ...more].slice(-MAX_LOGITS);
+    const trace = lstm?.trace ?? before.trace;
+    const known = lstm?.epochs.length && trace ? { epoch: epochs.at(-1)!, trace } : before.known;
+    const jump =
+      before.known && known !== before.known
+        ? jumpOf((status.settings as LstmSettings).cell, before.known, known!)
+        : null;
     this.seen = {
-      ...{ status, epochStart, epochs },
+      ...{ status, epochStart, epochs, trace, known },
+      jump: jump && jump.rise > (before.jump?.rise ?? 0) ? jump : before.jump,
       points: progress.updates ? thin([...before.points, point]) : before.points,
-      trace: lstm?.trace ?? before.trace,
       lines: gan?.lines.length ? [...before.lines, ...gan.lines] : before.lines,
       spread: gan?.spread ?? before.spread,
       grid: gan?.grid ?? before.grid,

@@ -5,6 +5,7 @@ import type { Cell } from "../../compute/cell_text";
 import type { CellError } from "../../compute/cell_tokens";
 import { bound, Button, Select } from "../../kit/controls";
 import { formatNumber } from "../../kit/format";
+import { lit } from "../../kit/lit";
 import { ScrollTable } from "../../kit/table";
 import { BUILT_IN, cellOf, problemOf, shapesOf, textOf } from "../../train/cells";
 import { DIGITS } from "../../train/palindromes";
@@ -100,7 +101,8 @@ interface EditorProps {
 /** A field whose names are colored by what they are, and whose wrong word is underlined. */
 function Editor({ text, problem, change }: EditorProps) {
   const id = useId();
-  const assigned = new Set(text.split("\n").map((line) => /^\s*(\w+)\s*=/.exec(line)?.[1]));
+  const names = text.split("\n").map((line) => /^\s*(\w+)\s*=/.exec(line)?.[1]);
+  const assigned = new Set(names);
   const classOf = (name: string, rest: string) =>
     assigned.has(name) ? "cell-quantity" : /^\s*@/.test(rest) || name.includes("_") ? "cell-weight" : undefined;
   return (
@@ -115,10 +117,14 @@ function Editor({ text, problem, change }: EditorProps) {
           aria-invalid={problem !== null}
           aria-describedby={`${id}-problem`}
           onInput={({ currentTarget }) => change(currentTarget.value)}
+          onSelect={({ currentTarget: { value, selectionStart } }) =>
+            (lit.value = names[value.slice(0, selectionStart).split("\n").length - 1] ?? null)
+          }
+          onBlur={() => (lit.value = null)}
         />
         <pre aria-hidden="true">
           {text.split("\n").map((line, k) => (
-            <div key={k}>
+            <div key={k} class={lit.value !== null && names[k] === lit.value ? "lit" : undefined}>
               {[...line.matchAll(PARTS)].map(({ 0: part, 1: comment, 2: name, index }) => {
                 const at = (problem?.column ?? 0) - 1;
                 const isWrong = problem?.line === k + 1 && at >= index && at < index + part.length;

@@ -5,7 +5,9 @@ import { Chart } from "../../charts/chart";
 import { chartOf, wordsOf, type Curves as CurvesOfRun } from "../../charts/curves";
 import { Distribution } from "../../charts/distribution";
 import { formatNumber } from "../../kit/format";
+import { Lit } from "../../kit/lit";
 import type { Run } from "../../kit/runs";
+import { explain } from "../../kit/terms";
 import { DIGITS } from "../../train/palindromes";
 import { diagnoseGan, diagnoseLstm, type Finding } from "../../train/diagnosis";
 import type { Kind } from "../../train/protocol";
@@ -85,7 +87,9 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
             })),
           );
           const last = lines.at(-1)?.seen;
-          const why = last && lines.length === 1 && whyOf(curves.id, last, classCount);
+          const alone = lines.length === 1 && last;
+          const why = alone && whyOf(curves.id, last, classCount);
+          const jump = alone && curves.id === "lstm-accuracy" && last.jump;
           return (
             <div key={curves.id} class="stack train-curve">
               <Chart
@@ -93,8 +97,9 @@ export function Curves({ model: { session, state, own, runs } }: { model: Model 
                 yDomain={yDomain ?? [0, null]}
                 xDomain={python ? undefined : [0, end]}
                 series={series}
-                cursor={found?.epoch}
+                cursor={found?.epoch ?? (jump ? jump.epoch : undefined)}
               />
+              {jump && <p class="note">{jump.text}</p>}
               {why && <p class="note">{why}</p>}
             </div>
           );
@@ -116,7 +121,7 @@ function useProblem(seen: Seen | undefined): Finding | undefined {
 function Problem({ problem: { epoch, text, remedy }, session }: { problem: Finding; session: Session }) {
   const before = session.moments.value.filter(({ saved }) => (saved?.epoch ?? 0) < epoch - 1).at(-1);
   const back = session.lines.value[0]?.seen.status.kind === "gan" && before ? `rewind to ${before.name}, or ` : "";
-  return <p class="wrong">{`Epoch ${formatNumber(epoch)}: ${text}. What helps: ${back}${remedy}.`}</p>;
+  return <p class="note wrong">{`Epoch ${formatNumber(epoch)}: ${text}. What helps: ${back}${remedy}.`}</p>;
 }
 
 export function Densities({ lines: of }: { lines: ReadonlySignal<Line[]> }) {
@@ -124,10 +129,12 @@ export function Densities({ lines: of }: { lines: ReadonlySignal<Line[]> }) {
   return (
     <>
       {[...lines].reverse().map(({ name, seen: { logits } }) => (
-        <div key={name} class="stack">
-          <h3 class="note chart-title">{`${lines.length > 1 ? `${name}: ` : ""}What D said of the latest images`}</h3>
+        <Lit key={name} part="D">
+          <h3 class="note chart-title">
+            {lines.length > 1 && `${name}: `}What D said of the latest images, as {explain("logits")}
+          </h3>
           <Distribution context={{ ...logits, realSource: "training images" }} logit={null} isProbability />
-        </div>
+        </Lit>
       ))}
     </>
   );

@@ -151,7 +151,7 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     async lookInside() {
       await show();
       const run = session.shown.value;
-      if (run) openPanel(`${isGan(run) ? "map" : "lstm"}?run=${run.id}`);
+      if (run) openPanel(`${isGan(run) ? "latent" : "lstm"}?run=${run.id}`);
     },
     /** Ends an experiment: the settings, and the run that it took the place of, are back. */
     end() {

@@ -7,6 +7,7 @@
  */
 import type { Panel } from "../../page/panel";
 import { readKept } from "./kept";
+import { lessonParts } from "./lesson_parts";
 import { makeModel } from "./model";
 import { Session } from "./session";
 import { writeState } from "./settings";
@@ -35,6 +36,6 @@ export const trainPanel: Panel = {
   async open(manifest, view) {
     const model = makeModel(manifest, session, view);
     addEventListener("beforeunload", warn);
-    return { view: () => writeState(model.state), body: <Train model={model} /> };
+    return { view: () => writeState(model.state), body: <Train model={model} />, parts: lessonParts(model) };
   },
 };

@@ -1,12 +1,15 @@
 /** What the network does as it is now: its answer with maps of its gates and states, or the images of 25 latents. */
 import { useSignal } from "@preact/signals";
 import { ClassColumns } from "../../charts/bars";
+import { Diagram, type DiagramPart } from "../../charts/diagram";
 import { rowMeans } from "../../charts/colors";
 import type { Cell } from "../../charts/heatmap";
 import { StepMap } from "../../charts/steps";
 import { argmax, formatExact, percent, topClass } from "../../kit/format";
 import { Image, type ImageShape } from "../../kit/image";
+import { Lit } from "../../kit/lit";
 import { row } from "../../kit/tensors";
+import { CellDiagram } from "../../lstm/cell_diagram";
 import {
   gateOf,
   isGate,
@@ -61,6 +64,7 @@ function Reading({ model, cells }: { model: Model; cells: Cells }) {
       <Answer {...{ model, seen }} />
       <Maps {...{ model, seen, cells }} part="first" />
       <Keeps {...{ seen, cells }} />
+      <CellDiagram cell={(seen.status.settings as LstmSettings).cell} />
     </>
   );
 }
@@ -109,21 +113,22 @@ export function Maps({ model: { session }, seen, cells: { hover, selection }, pa
       {chosenOf(part).map((name) => {
         const title = titleOf(cell, name);
         return (
-          <StepMap
-            key={name}
-            {...{ title, name: title, note: roleOf(cell, name), height: "11rem", hover }}
-            content={{
-              ...{ values: values[name], columns: T, rows: H, order, binning: "extreme" },
-              ...{ scale: scaleOf(cell, name, values[name]), label: `${title}: ${H} units over ${T} steps` },
-            }}
-            steps={{ count: T, names: session.sequences.value ? null : digits.map(String), others: null }}
-            rows={sortedLabels(key)}
-            selection={{ column: Math.min(chosen.column, T - 1), row: Math.min(chosen.row, H - 1) }}
-            describe={({ column, row: unit }) =>
-              `step ${column + 1}, unit ${unit + 1}: ${name} = ${formatExact(values[name][column * H + unit])}`
-            }
-            onSelect={(at) => (selection.value = at)}
-          />
+          <Lit key={name} part={name}>
+            <StepMap
+              {...{ title, name: title, note: roleOf(cell, name), height: "11rem", hover }}
+              content={{
+                ...{ values: values[name], columns: T, rows: H, order, binning: "extreme" },
+                ...{ scale: scaleOf(cell, name, values[name]), label: `${title}: ${H} units over ${T} steps` },
+              }}
+              steps={{ count: T, names: session.sequences.value ? null : digits.map(String), others: null }}
+              rows={sortedLabels(key)}
+              selection={{ column: Math.min(chosen.column, T - 1), row: Math.min(chosen.row, H - 1) }}
+              describe={({ column, row: unit }) =>
+                `step ${column + 1}, unit ${unit + 1}: ${name} = ${formatExact(values[name][column * H + unit])}`
+              }
+              onSelect={(at) => (selection.value = at)}
+            />
+          </Lit>
         );
       })}
     </div>
@@ -153,32 +158,66 @@ function Keeps({ seen, cells: { selection } }: { seen: Seen; cells: Cells }) {
 function Grids({ model: { session, images } }: { model: Model }) {
   const lines = useSlow(session.lines, "gan");
   return (
-    <div class="columns train-grids" style={LEAST}>
-      {lines.map(({ name, seen: { grid, status, classes } }) => {
-        if (!grid) return null;
-        const pixels = grid.length / COUNT;
-        const side = Math.sqrt(pixels);
-        const shape: ImageShape = [1, side, side];
-        const text = lines.length > 1 ? `${name}: ` : "";
-        return (
-          <div key={name}>
-            <p>
-              {status.step
-                ? `${text}What G makes of 25 random inputs, after update ${status.step}`
-                : `${text}Before training, G turns its 25 random inputs into noise.`}
-            </p>
-            <div class="pictures" role="img" aria-label={`Images of 25 latents at update ${status.step}`}>
-              {Array.from({ length: COUNT }, (_, n) => (
-                <Image key={n} pixels={row(grid, n, pixels)} shape={shape} />
-              ))}
+    <>
+      <div class="columns train-grids" style={LEAST}>
+        {lines.map(({ name, seen: { grid, status, classes } }) => {
+          if (!grid) return null;
+          const pixels = grid.length / COUNT;
+          const side = Math.sqrt(pixels);
+          const shape: ImageShape = [1, side, side];
+          const text = lines.length > 1 ? `${name}: ` : "";
+          return (
+            <div key={name}>
+              <p>
+                {status.step
+                  ? `${text}What G makes of 25 random inputs, after update ${status.step}`
+                  : `${text}Before training, G turns its 25 random inputs into noise.`}
+              </p>
+              <Lit part="G">
+                <div class="pictures" role="img" aria-label={`Images of 25 latents at update ${status.step}`}>
+                  {Array.from({ length: COUNT }, (_, n) => (
+                    <Image key={n} pixels={row(grid, n, pixels)} shape={shape} />
+                  ))}
+                </div>
+              </Lit>
+              <Classes classes={classes} names={images.value?.classNames ?? []} />
             </div>
-            <Classes classes={classes} names={images.value?.classNames ?? []} />
-          </div>
-        );
-      })}
-    </div>
+          );
+        })}
+      </div>
+      {lines.length === 1 && <GanDiagram />}
+    </>
   );
 }
+
+const GAN_PARTS: DiagramPart[] = [
+  { name: "z", column: 0, about: "random numbers, the latent" },
+  { name: "real", column: 0, about: "images that it learns from" },
+  {
+    name: "G",
+    column: 1,
+    about: "the generator turns z into an image – its loss −ln D(G(z)) is small if D takes that for real",
+  },
+  {
+    ...{ name: "D", column: 2 },
+    about: "the discriminator gives the probability that an image is real – its loss is −ln D(real) − ln(1 − D(G(z)))",
+  },
+  { name: "real?", column: 3, about: "a probability: near 1 for images that D takes for real" },
+];
+
+const GanDiagram = () => (
+  <Diagram
+    name="Diagram of the GAN"
+    parts={GAN_PARTS}
+    links={[
+      ["z", "G"],
+      ["G", "D"],
+      ["real", "D"],
+      ["D", "real?"],
+    ]}
+    note="D learns to tell both apart, G learns to mislead D. Touch a part to see what it does."
+  />
+);
 
 /** How images fall on the classes, once they can be told apart. */
 function Classes({ classes, names }: { classes: number[]; names: string[] }) {

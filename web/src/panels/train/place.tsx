@@ -1,5 +1,6 @@
 /** Where the run stands: epoch, update, accuracy, speed and the time left. */
 import { formatNumber, percent } from "../../kit/format";
+import { explain } from "../../kit/terms";
 import type { Session } from "./session";
 
 export function Place({ session: { lines, speed, isRunning } }: { session: Session }) {
@@ -20,7 +21,7 @@ export function Place({ session: { lines, speed, isRunning } }: { session: Sessi
     <dl class="train-facts">
       {facts.map(([name, value]) => (
         <div key={name}>
-          <dt class="note">{name}</dt>
+          <dt class="note">{explain(name)}</dt>
           <dd class="number">{value}</dd>
         </div>
       ))}

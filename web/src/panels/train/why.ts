@@ -1,6 +1,7 @@
 /** What a curve shows, in a sentence that follows its values: why it begins where it does, stays, parts from another, or falls. */
 import { median } from "d3-array";
 import { percent } from "../../kit/format";
+import { stateOf } from "../../lstm/quantities";
 import type { LstmSettings } from "../../train/protocol";
 import type { Seen } from "./branch";
 
@@ -20,10 +21,10 @@ export function whyOf(id: string, { status, epochs, points }: Seen, classCount: 
   const [before, last] = [values.at(-2) ?? 0, values.at(-1)!];
   if (before - last >= GAP)
     return `Validation fell from ${percent(before)} to ${percent(last)}: a dip. Two digits lie close together, and one update moved the border between them. The next updates repair it.`;
-  const { hiddenDropout: p } = status.settings as LstmSettings;
+  const { hiddenDropout: p, cell } = status.settings as LstmSettings;
   const gap = median(epochs.slice(-LATEST), (one) => one.validationAccuracy - one.trainAccuracy)!;
   if (p && gap >= GAP)
-    return `Training lies below validation because of dropout: in training each step zeroes ${percent(p)} of h, in validation nothing.`;
+    return `Training lies below validation because of dropout: in training each step zeroes ${percent(p)} of h, in validation nothing. ${stateOf(cell) === "h" ? "This cell has no other memory." : `The memory ${stateOf(cell)} is spared.`}`;
   return "";
 }
 

@@ -1,22 +1,20 @@
 /** State of the panel, and curves of a GAN run with a cursor at the moment of the pictures. */
 import { minIndex } from "d3-array";
 import { Chart } from "../../charts/chart";
-import { AXES, chartOf, columnOf, columnsOf, curvesOf, formatOf } from "../../charts/curves";
+import { AXES, chartOf, columnOf, columnsOf, type Curves, curvesOf, formatOf } from "../../charts/curves";
 import type { Snapshots } from "../../gan/gan";
-import { field, integer, oneOf, optional, type State } from "../../kit/codec";
+import { integer, oneOf, optional, type State } from "../../kit/codec";
 import { Select } from "../../kit/controls";
-import { capital, formatNumber } from "../../kit/format";
+import { formatNumber } from "../../kit/format";
+import { Disclosure } from "../../kit/table";
 import type { RecordedGan, SnapshotSpec } from "../../kit/manifest";
 
+/** Curves to show first, the first two that there are. */
+const FIRST = ["gan-loss", "fid", "probability"];
 export const MOMENT_AXES = [...AXES, ["moment", "evenly from picture to picture"]] as const;
 
-export function fieldsOf(snapshots: Snapshots, content: RecordedGan) {
+export function fieldsOf(snapshots: Snapshots) {
   const last = snapshots.moments.length - 1;
-  const ids = curvesOf(content).flatMap(({ id }) => (id === "seconds" ? [] : [id]));
-  const known = (wanted: string[]) => {
-    const missing = [...wanted, ...ids].find((id) => ids.includes(id)) ?? "";
-    return field(missing, (text) => ids.find((id) => id === text), String);
-  };
   return {
     moment: integer(0, last, last),
     image: optional(integer(0, snapshots.count - 1)),
@@ -24,8 +22,6 @@ export function fieldsOf(snapshots: Snapshots, content: RecordedGan) {
       MOMENT_AXES.map(([axis]) => axis),
       "epoch-log",
     ),
-    first: known(["gan-loss"]),
-    second: known(["fid", "probability"]),
   };
 }
 
@@ -51,47 +47,40 @@ const nearestIndex = (values: (number | null)[], wanted: number) =>
 
 export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsProps) {
   const { moments } = snapshots;
-  const all = curvesOf(content).filter(({ id }) => id !== "seconds");
+  const known = curvesOf(content).filter(({ id }) => id !== "seconds");
+  const first = FIRST.flatMap((id) => known.filter((curves) => curves.id === id)).slice(0, 2);
+  const all = [...first, ...known.filter((curves) => !first.includes(curves))];
   if (!all.length) return <p class="note">This run has no records of losses.</p>;
   const { at, axis } = axisOf(state.axis.value, moments);
-  const chosen = (id: string) => all.find((curves) => curves.id === id)!;
   const moment = state.moment.value;
-  const places = (["first", "second"] as const).slice(0, all.length);
-  const values = [...new Set(places.map((place) => state[place].value))].flatMap((id) => {
-    const { title, columns, source } = chosen(id);
+  const values = all.slice(0, 2).flatMap((curves) => {
+    const { title, columns, source } = curves;
     const records = columnsOf(content, source);
     const steps = records.step ?? [];
     const index = nearestIndex(steps, moments[moment].step);
     if (typeof steps[index] !== "number") return [];
     const words = Object.entries(columns).map(([key, name], _, { length }) => {
       const value = records[key][index];
-      return `${length > 1 ? `${name} ` : ""}${value === null ? "–" : formatOf(chosen(id))(value)}`;
+      return `${length > 1 ? `${name} ` : ""}${value === null ? "–" : formatOf(curves)(value)}`;
     });
     return [`${title}: ${words.join(", ")} (update ${formatNumber(steps[index])})`];
   });
+  const draw = (curves: Curves) => (
+    <div key={curves.id}>
+      <Chart
+        {...chartOf(content, curves, state.axis.value)}
+        {...axis}
+        cursor={at[moment]}
+        onSelect={(x) => onSelect(nearestIndex(at, x))}
+      />
+      <p class="note">{curves.note}</p>
+    </div>
+  );
   return (
     <div>
       <div class="stack training-curves">
-        {places.map((place) => {
-          const curves = chosen(state[place].value);
-          return (
-            <div key={place}>
-              <Select
-                label={`${capital(place)} curves`}
-                of={state[place]}
-                choices={all.map(({ id, title }) => [id, title])}
-              />
-              <Chart
-                {...chartOf(content, curves, state.axis.value)}
-                {...axis}
-                untitled
-                cursor={at[moment]}
-                onSelect={(x) => onSelect(nearestIndex(at, x))}
-              />
-              <p class="note">{curves.note}</p>
-            </div>
-          );
-        })}
+        {all.slice(0, 2).map(draw)}
+        {all.length > 2 && <Disclosure summary="More curves">{() => all.slice(2).map(draw)}</Disclosure>}
         <Select label="Horizontal axis" of={state.axis} choices={MOMENT_AXES} />
       </div>
       <p class="note">{values.length > 0 && `Nearest records to this moment: ${values.join("; ")}.`}</p>

@@ -171,7 +171,7 @@ export const trainingPanel = runPanel({
   runs: (manifest) => allGans(manifest).filter(({ snapshots }) => snapshots?.moments.length),
   load: loadSnapshots,
   open(snapshots, content, view) {
-    const fields = codec(fieldsOf(snapshots, content));
+    const fields = codec(fieldsOf(snapshots));
     const state = fields.read(view);
     return { view: () => fields.write(state), body: <Training {...{ snapshots, content, state }} /> };
   },
