@@ -79,6 +79,33 @@ def test_a_right_gan_passes(style: str) -> None:
     assert found.keys() == {"generator", "discriminator", "gan_step"}
 
 
+def test_a_gan_without_classes_is_told_by_what_its_optimizers_hold_and_its_data_may_be_missing() -> None:
+    text = """
+import torch
+from keras.datasets import mnist
+from torch import nn
+(x_train, _), _ = mnist.load_data()
+data = torch.utils.data.DataLoader(x_train, 32)
+first = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Sequential(nn.Linear(64, 784), nn.Tanh()))
+second = nn.Sequential(nn.Linear(784, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
+a, b = torch.optim.Adam(first.parameters()), torch.optim.Adam(second.parameters())
+loss = nn.BCEWithLogitsLoss()
+for x, _ in data:
+    x, fake = x.view(len(x), 784), first(torch.randn(len(x), 20))
+    b.zero_grad()
+    (loss(second(x), torch.ones(len(x), 1)) + loss(second(fake.detach()), torch.zeros(len(x), 1))).backward()
+    b.step()
+    a.zero_grad()
+    loss(second(fake), torch.ones(len(x), 1)).backward()
+    a.step()
+"""
+    assert {each.piece: each.status for each in check(text).values()} == dict.fromkeys(
+        ("generator", "discriminator", "gan_step"), "passed"
+    )
+    step = check(text, "b.zero_grad() -> a.zero_grad()")["gan_step"]
+    assert (step.status, step.mistake) == ("failed", "the gradients are never cleared")
+
+
 def test_eps_in_the_place_of_momentum_is_a_remark_and_a_sigmoid_does_not_reach_minus_one() -> None:
     assert "0.8 as eps" in check(files.GAN, "BatchNorm1d(32) -> BatchNorm1d(32, 0.8)")["generator"].remarks[0]
     assert (

@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -36,6 +37,7 @@ ARITY |= {"gan_step": (6,), "interpolate": (3,)}
 """Functions that are recognized by name, and how many arguments they have."""
 NOT_ASKED = ("initialization", "dropout", "learning", "samples", "interpolation")
 """Pieces that another course's file is not asked for, unless the course says so."""
+ROLES = ("Generator", "Discriminator")
 WIDTH = 80
 """Width of a report in characters."""
 
@@ -160,7 +162,8 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
         if found := [name for name in classes if re.search(pattern, name.lower())]:
             best = min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))
             names[role] = classes[best]
-    names = find_gan(classes, any(is_gan for source in sources for _, is_gan in source.trained)) | names
+    ran = find_gan(classes, any(is_gan for source in sources for _, is_gan in source.trained))
+    names |= {role: each for role, each in ran.items() if names.get(role) not in Watch.seen}
     if not CLASSES.keys() & names.keys():
         names |= guess_lstm(classes, texts)
     tell_cells(names, texts)
@@ -177,9 +180,15 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
 
 def find_gan(classes: Mapping[str, Any], is_trained: bool) -> dict[str, Any]:
     """Return the two networks of a GAN that was seen to run: one returns what the other takes, which returns one number."""
-    numbers = {cls: Watch.numbers[cls] for cls in classes.values() if cls in Watch.numbers} if is_trained else {}
-    pairs = [(G, D) for G in numbers for D in numbers if numbers[D] == (numbers[G][1], 1) and G is not D]
-    return dict(zip(("Generator", "Discriminator"), pairs[0], strict=True)) if pairs else {}
+    wholes = [{*group["params"]} for each in Watch.optimizers for group in each.param_groups]
+    seen = {key: Watch.seen[key] for key in classes.values() if key in Watch.seen}
+    seen |= {key: each for key, each in Watch.seen.items() if {*each.network.parameters()} in wholes}
+    for G, D in product(seen, seen) if is_trained else ():
+        if seen[D].numbers == (seen[G].numbers[1], 1) and G != D:
+            return {
+                name: each if isinstance(each, type) else seen[each] for name, each in zip(ROLES, (G, D), strict=True)
+            }
+    return {}
 
 
 def try_roles(names: dict[str, Any], classes: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ A file defines `Generator(latent_size, image_shape)`, `Discriminator(image_shape
 Shapes: N images, C channels, H height, W width, Z latent size.
 """
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from reviver.checker.conventions import GENERATOR_KEYS, build_module
 from reviver.checker.lstm_errors import mistake_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, unparsed
 from reviver.checker.updates import are_probabilities, check_gan_loop
-from reviver.checker.watch import Watch
+from reviver.checker.watch import Seen
 from reviver.data.images.named import read_mnist
 
 LATENT_SIZE, IMAGE_SHAPE = 100, (1, 28, 28)
@@ -35,7 +36,7 @@ EPS = "BatchNorm gets {:.2g} as eps, which stands second, before momentum; with 
 def is_own(names: Namespace) -> bool:
     """Return whether a submission has the names and arguments of the file to fill in."""
     found = names.get("Generator") or names.get("Discriminator")
-    return found is not None and "image_shape" in inspect.signature(found).parameters
+    return callable(found) and "image_shape" in inspect.signature(found).parameters
 
 
 def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
@@ -44,7 +45,7 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
     advice = "Discriminator(), called with images [N, 784] or [N, 1, 28, 28]"
     if is_G:
         advice = "Generator(latent_dim), called with noise [N, latent_dim]"
-    if (seen := names.get("*seen")) and (found := build_as_seen(seen, names[role])):
+    if "*seen" in names and (found := copy_seen(names, role)):
         return found
     try:
         keys = GENERATOR_KEYS if is_G else GENERATOR_KEYS[1:]
@@ -77,16 +78,17 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
         raise Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}") from error
 
 
-def build_as_seen(seen: Watch, cls: Any) -> tuple[nn.Module, Tensor] | None:
-    """Build a network as the submission built it, with inputs as it got them; None if it was not seen to run."""
-    if cls not in seen.built or cls not in seen.called:
-        return None
-    first, *others = seen.called[cls]
-    for number in (8, len(first)):  # some know only the size of their batches
+def copy_seen(names: Namespace, role: str) -> tuple[nn.Module, Tensor] | None:
+    """Return a network as the submission built it, with inputs as it got them; None if it was not seen to run."""
+    cls, watch = names[role], names["*seen"]
+    found = cls if isinstance(cls, Seen) else watch.seen.get(cls) if cls in watch.built else None
+    first: Any = found.inputs[0] if found and len(found.inputs) == 1 else ()
+    for number in (8, len(first)) if found and len(first) else ():  # some know only the size of their batches
         with suppress(Exception):
-            module = seen.built[cls].call(cls).train()
+            module = copy.deepcopy(found.network) if found is cls else watch.built[cls].call(cls)
+            module.to(torch.get_default_dtype()).train()
             example = sample(1, number, *first.shape[1:])
-            if not others and len(module(example)) == number:
+            if len(module(example)) == number:
                 return module, example
     return None
 

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 
 from reviver.checker.pieces import describe, is_library
-from reviver.checker.standins import MODULES, USUAL, Images, StandIn, open_file
+from reviver.checker.standins import FORMS, MISFIT, MODULES, USUAL, Images, StandIn, begin_loader, open_file
 from reviver.checker.watch import Watch, cut
 
 ALWAYS = "torchvision matplotlib tensorboard tensorboardX torch.utils.tensorboard seaborn IPython google torchsummary"
@@ -52,7 +52,8 @@ class StandInFinder:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return a stand-in."""
         self.found.append(spec.name)
-        return MODULES[spec.name] if spec.name in MODULES else StandIn(name=spec.name)
+        known = (each for name, each in MODULES.items() if f"{spec.name}.".startswith(f"{name}."))
+        return next(known, StandIn(name=spec.name))
 
     def exec_module(self, module: ModuleType) -> None:
         """Do nothing."""
@@ -86,6 +87,7 @@ CHANGES: tuple[tuple[Any, str, Any], ...] = (
     (torch, "save", lambda *args, **options: None),
     (builtins, "open", open_file),
     (DataLoader, "_get_iterator", iterate_here),
+    (DataLoader, "__init__", begin_loader),
     (nn.parallel, "data_parallel", lambda module, x, *args, **options: module(x)),
     *((owner, "cuda", lambda owner, *args, **options: owner) for owner in (Tensor, nn.Module)),
 )
@@ -182,10 +184,12 @@ class Loader(SourceFileLoader):
                 if not source.has_star or not error.name or hasattr(builtins, error.name):
                     raise
                 source.names[error.name] = StandIn(name=error.name)  # a module that is missing may have it
-            except (AttributeError, TypeError) as error:
-                if not re.search("'(list|tuple)' object|not list", str(error)) or not Images.have_labels:
+            except (AttributeError, TypeError, RuntimeError, ValueError) as error:
+                if not re.search(MISFIT, str(error)) or all(each.is_known for each in Images.made):
                     raise
-                Images.have_labels = False
+                Images.form = (Images.form + 1) % len(FORMS)
+                if not Images.form:
+                    raise
             finally:
                 if stepped and (not source.trained or source.trained[-1][0] is not statement):
                     source.trained.append((statement, len(stepped) > 1))
@@ -193,7 +197,7 @@ class Loader(SourceFileLoader):
 
 def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str], Watch]:
     """Run files that may import each other; return their names, why some could not be run, and what networks did."""
-    Loader.sources, Loader.problems, Images.made, Images.have_labels = {}, [], [], True
+    Loader.sources, Loader.problems, Images.made, Images.form = {}, [], [], 0
     root, finder = str(Path.cwd()), FileFinder.path_hook((Loader, [".py"]))
 
     def find(folder: str) -> Any:

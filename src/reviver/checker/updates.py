@@ -7,6 +7,7 @@ Shapes: N images, P numbers of a gradient.
 """
 
 import ast
+import copy
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
 from reviver.checker.pieces import Failure, Mistake, Unclear, describe
 from reviver.checker.standins import Images
-from reviver.checker.watch import SeenEnough
+from reviver.checker.watch import SeenEnough, Watch, kind
 
 READ = (
     ("^0", lstm.NO_GRADIENT, "backward gives no parameter of the optimizer a gradient"),
@@ -36,8 +37,8 @@ ERRORS |= {"module 'torch": gan.NO_SUCH_NAME}
 """Mistakes that torch finds."""
 LASTING = (gan.NEVER_CLEARED, gan.KEPT, gan.NO_DETACH)
 """Mistakes even beside right updates; others may be a trick that is played now and then."""
-MIN_CORRELATION = 0.3
-"""Images with less of a correlation with each of the data are generated ones."""
+MIN_CORRELATION, MIN_PIXELS = 0.3, 16
+"""Images of so many pixels with less of a correlation with each of the data are generated ones."""
 MAX_NUMBERS, MIN_FRACTION, MAX_RESIDUAL = 20_000, 0.45, 3e-6
 """Numbers of a gradient that are compared, the least weight of what it consists of (labels of 0.3 are no mistake), and what may
 be left of it: float32 leaves less than 5e-7 of these losses, and at least 1.5e-5 of the gradient of D by least squares."""
@@ -135,13 +136,13 @@ class GradientRecord:
     """The gradients of known losses by the networks of a GAN, and what the gradients at each step of an optimizer consist of."""
 
     def __init__(self, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor, *, has_squares: bool) -> None:
-        with torch.no_grad():  # logits would be large
-            self.is_probability = are_probabilities(D.eval()(1e3 * example))
+        self.is_probability = returns_probabilities(D, example)
         self.given, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
-        known = ((type(each) if type(each) is not nn.Sequential else each, role) for role, each in self.given.items())
-        self.roles = dict[Any, str](known)  # by types, since a loop may build its own networks
+        self.roles = {kind(each): role for role, each in self.given.items()}  # a loop may build its own networks
         sets = [torch.stack([each.image(index) for index in range(len(each))]) for each in Images.made[-4:]]
         self.real = [centered(each) for each in (images, *sets)]
+        for network, *_ in Watch.seen.values():
+            network.zero_grad()  # of what ran before
         self.fakes, self.has_squares = list[Tensor](), has_squares
         self.parts: dict[str, list[tuple[str, Tensor]]] = {"G": [], "D": []}
         self.verdicts: dict[str, list[Mistake | str]] = {"G": [], "D": []}
@@ -153,7 +154,7 @@ class GradientRecord:
         result = function(*args, **kwargs)
         if name == "forward" and isinstance(result, Tensor):
             network, *inputs = args
-            role = self.roles.get(network) or self.roles.get(type(network), "")
+            role = self.roles.get(kind(network), "")
             is_known = bool(role) and self.networks.setdefault(role, network) is network
             if role == "G":
                 self.fakes = [*self.fakes[-3:], result.detach()]
@@ -176,7 +177,7 @@ class GradientRecord:
 
     def keep_gradients(self, x: Tensor, values: Tensor) -> None:
         """Keep the gradients by the losses of what D says [N] of x, its real and its generated images, as both."""
-        data = [each for each in self.real if each.shape[1] == x[0].numel()]
+        data = [each for each in self.real if each.shape[1] == x[0].numel() > MIN_PIXELS]
         if data:
             is_fake = (centered(x) @ torch.cat(data).T).amax(1) < MIN_CORRELATION
         else:  # the code samples them itself
@@ -246,6 +247,15 @@ def gradient_of(network: nn.Module, loss: Tensor | None = None) -> Tensor:
 def are_probabilities(values: Tensor) -> bool:
     """Return whether all values lie between 0 and 1."""
     return bool(((values >= 0) & (values <= 1)).all())
+
+
+def returns_probabilities(network: nn.Module, example: Tensor) -> bool:
+    """Return whether a network returns numbers between 0 and 1 whatever its weights are."""
+    network = copy.deepcopy(network)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for parameter in network.parameters():
+            parameter.normal_()
+        return are_probabilities(network(example))
 
 
 def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor, latent_dim: int) -> str:

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from time import process_time
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,22 +33,33 @@ class Built(NamedTuple):
         return cls(*self.args, **self.kwargs)
 
 
+class Seen(NamedTuple):
+    """A network when it was called first."""
+
+    network: nn.Module
+    inputs: tuple[Any, ...]
+    numbers: tuple[int, int] = (0, 0)
+    """How many numbers it took and returned for each example."""
+
+
+def kind(network: nn.Module) -> Any:
+    """Return what networks of one kind share: their class, or their shapes if it is one of torch."""
+    is_plain = type(network) is nn.Sequential
+    return tuple(tuple(each.shape) for each in network.parameters()) if is_plain else type(network)
+
+
 class Watch:
     """The networks that a submission builds and calls while it is loaded."""
 
     built: ClassVar[dict[Any, Built]] = {}
-    called: ClassVar[dict[Any, tuple[Any, ...]]] = {}
-    numbers: ClassVar[dict[Any, tuple[int, int]]] = {}
-    """How many numbers each class took and returned for each example."""
-    networks: ClassVar[dict[Any, nn.Module]] = {}
-    """The first of each class that was called."""
+    seen: ClassVar[dict[Any, Seen]] = {}
+    """The first network of each kind that was called."""
     optimizers: ClassVar[list[torch.optim.Optimizer]] = []
     """Those that stepped."""
 
     def __enter__(self) -> "Watch":
         self._init = nn.Module.__init__
-        self.built.clear()
-        for each in (self.called, self.numbers, self.networks, self.optimizers):
+        for each in (self.built, self.seen, self.optimizers):
             each.clear()
         begin, watch = self._init, self
 
@@ -55,6 +67,7 @@ class Watch:
             watch.note(self, sys._getframe(1))
             begin(self, *args, **options)
 
+        self.forwards = dict[Any, Any]()
         setattr(nn.Module, "__init__", init)  # noqa: B010
         self._hook = register_module_forward_hook(watch.call)
         return self
@@ -62,6 +75,8 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         setattr(nn.Module, "__init__", self._init)  # noqa: B010
         self._hook.remove()
+        for cls, forward in self.forwards.items():
+            cls.forward = forward
 
     def note(self, module: nn.Module, frame: Any) -> None:
         """Keep the arguments of the outermost constructor of a module, which runs in a frame, the first of its class."""
@@ -70,6 +85,15 @@ class Watch:
             outermost, frame = frame, frame.f_back
         if outermost is None or cls in self.built or cls.__module__.startswith("torch."):
             return
+        if forward := vars(cls).get("forward"):  # which some call by its name
+
+            @wraps(forward)
+            def watched(network: Any, *args: Any, **options: Any) -> Any:
+                result = forward(network, *args, **options)
+                self.call(network, args, result)
+                return result
+
+            self.forwards[cls], cls.forward = forward, watched
         with suppress(TypeError, ValueError, KeyError):
             args, kwargs = list[Any](), dict[str, Any]()
             for name, each in inspect.signature(cls).parameters.items():
@@ -87,17 +111,16 @@ class Watch:
 
     def call(self, module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
         """Keep what a network is called with first."""
-        if type(module) not in self.called and args and isinstance(args[0], Tensor):
-            self.networks[type(module)] = module
-            if isinstance(result, Tensor) and len(args[0]):
-                self.numbers[type(module)] = args[0].numel() // len(args[0]), result.numel() // len(args[0])
-            self.called[type(module)] = tuple(each.detach() if isinstance(each, Tensor) else each for each in args)
+        if args and isinstance(args[0], Tensor) and (key := kind(module)) not in self.seen:
+            inputs = tuple(each.detach() if isinstance(each, Tensor) else each for each in args)
+            sizes = [each.numel() // len(args[0]) for each in (args[0], result)] if is_rows(args[0], result) else (0, 0)
+            self.seen[key] = Seen(module, inputs, (sizes[0], sizes[1]))
 
     def unheld(self, loose_tensors: Any) -> str:
         """Return a matrix of a network that gets a gradient and that no optimizer has, though one has others of it."""
         groups = [group for each in self.optimizers for group in each.param_groups]
         held = {id(each) for group in groups for each in group["params"]}
-        for network in self.networks.values():
+        for network, *_ in self.seen.values():
             own = dict(network.named_parameters()) | loose_tensors(network)
             if held & set(map(id, own.values())):
                 lost = (
@@ -108,6 +131,11 @@ class Watch:
                 if name := next(lost, ""):
                     return name
         return ""
+
+
+def is_rows(x: Tensor, result: Any) -> bool:
+    """Return whether a result is a tensor with as many rows as x."""
+    return isinstance(result, Tensor) and x.ndim > 1 and result.ndim > 0 and 0 < len(x) == len(result)
 
 
 @contextmanager
