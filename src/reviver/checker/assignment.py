@@ -15,8 +15,8 @@ from reviver.checker.gan_pieces import GAN_PIECES, is_own
 from reviver.checker.loading import SourceFile
 from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
-from reviver.checker.lstm_roles import find_roles
-from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, run_pieces
+from reviver.checker.lstm_roles import find_roles, is_class
+from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, Unclear, run_pieces
 from reviver.checker.watch import Watch
 from reviver.errors import ConfigError
 
@@ -29,7 +29,7 @@ CLASSES = {
     "LSTMCell": r"^(?!.*(peep|tree)).*(lstm|rnn).*cell|^cell$",
     "Recaller": "^recaller$",
     "Generator": r"^(?!.*(dataset|loader)).*(generator|^gen(net)?$|^g$|^netg$|^gnet$)",
-    "Discriminator": r"discriminator|^disc?(net)?$|^d$|^netd$|^dnet$|critic",
+    "Discriminator": r"d[ei]scriminator|^disc?(net)?$|^d$|^netd$|^dnet$|critic",
 }
 """By which names of classes a network is recognized."""
 ARITY = {"lstm_step": (3, 4), "reset_weights": (1,), "update": (5,), "generator_loss": (1,), "discriminator_loss": (2,)}
@@ -144,6 +144,26 @@ def find_pieces(names: Namespace) -> list[Piece]:
     return [piece for piece in PIECES if piece.network in networks and is_asked(piece)]
 
 
+def overlooked(names: Namespace) -> list[Piece]:
+    """Return a piece for each class that a file trains and that no other piece looks at, which says so."""
+    held = {id(each) for optimizer in Watch.optimizers for group in optimizer.param_groups for each in group["params"]}
+    looked = [cls for role in CLASSES for cls in [names.get(role)] if isinstance(cls, type)]
+    own = [source.names.get(node.name) for source in names["*sources"] for node in source.tree.body if is_class(node)]
+
+    def is_new(cls: Any) -> bool:
+        parts = [type(each) for each in Watch.seen[cls].network.modules()]
+        around = [type(each) for known in looked if known in Watch.seen for each in Watch.seen[known].network.modules()]
+        is_trained = any(id(each) in held for each in Watch.seen[cls].network.parameters())
+        return is_trained and not {*parts} & {*looked} and cls not in around
+
+    def check(names: Namespace) -> str:
+        raise Unclear("not looked at, because no piece asks for it", "let a person look at it")
+
+    network = "gan" if "Generator" in names else "lstm"
+    found = [cls for cls in own if cls in Watch.seen and looked and is_new(cls)]
+    return [Piece(cls.__name__, network, ("*seen",), (), "", check) for cls in found]
+
+
 def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     """Return the pieces of a submission by the names that the checks look up."""
     names, classes, texts = dict[str, Any](), dict[str, Any](), dict[str, str]()
@@ -162,7 +182,7 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
         if found := [name for name in classes if re.search(pattern, name.lower())]:
             best = min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))
             names[role] = classes[best]
-    ran = find_gan(classes, any(is_gan for source in sources for _, is_gan in source.trained))
+    ran = find_gan(classes, any(is_gan for source in sources for _, is_gan, _ in source.trained))
     names |= {role: each for role, each in ran.items() if names.get(role) not in Watch.seen}
     if not CLASSES.keys() & names.keys():
         names |= guess_lstm(classes, texts)

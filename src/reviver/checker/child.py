@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from reviver.checker.assignment import find_pieces, recognize
+from reviver.checker.assignment import find_pieces, overlooked, recognize
 from reviver.checker.loading import SourceFile, load, prepare
 from reviver.checker.pieces import describe, run_pieces
 
@@ -76,6 +76,7 @@ def main(folder: str, results: str, seconds: float, num_bytes: int, course: Mapp
         except BaseException as error:
             problems = [describe(error)]
         pieces = find_pieces(names)
+        pieces += overlooked(names) if pieces else []
         classes = [each.name for source in sources for each in source.tree.body if isinstance(each, ast.ClassDef)]
         about = {"pieces": [(piece.name, piece.network) for piece in pieces], "missing": sorted(set(missing))}
         print(json.dumps(about | {"found": ", ".join(classes), "problem": "".join(problems[:1])}), file=file)

@@ -22,6 +22,7 @@ from reviver.checker.compare import Program, Quantities, compare, derivatives, s
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
 from reviver.checker.lstm_errors import mistake_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, unparsed
+from reviver.checker.standins import Images
 from reviver.checker.updates import are_probabilities, check_gan_loop
 from reviver.checker.watch import Seen
 from reviver.data.images.named import read_mnist
@@ -132,7 +133,9 @@ def check_generator(names: Namespace) -> str:
 
 
 def data_range(names: Namespace) -> str:
-    """Return between which numbers the pixels of the data lie, by how the source scales them; empty if it does not say."""
+    """Return between which numbers the pixels of the data lie, as they were loaded or the source says; empty if nothing shows it."""
+    if made := [each.image(0).min() for each in Images.made if each.transform]:
+        return "-1 to 1" if min(made) < 0 else "0 to 1"
     text = unparsed(names)
     half = re.search(r"Normalize\(\(?\[?0?\.5", text) or "preprocess_img" in text
     return "-1 to 1" if half else "0 to 1" if "ToTensor()" in text else ""

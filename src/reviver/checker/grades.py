@@ -22,7 +22,8 @@ MAX_BARS = 20
 def pieces_of(reports: Sequence[CheckReport]) -> list[str]:
     """Return the names of the pieces in reports, in their order."""
     found = {outcome.piece for report in reports for outcome in report.outcomes}
-    return [piece.name for piece in PIECES if piece.name in found]
+    known = [piece.name for piece in PIECES if piece.name in found]
+    return known + sorted(found - {*known})  # of classes that no piece looks at
 
 
 def write_grades(reports: Sequence[CheckReport]) -> str:

@@ -8,6 +8,7 @@ import argparse
 import ast
 import builtins
 import json
+import os
 import re
 import socket
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
@@ -25,12 +27,25 @@ from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 
 from reviver.checker.pieces import describe, is_library
-from reviver.checker.standins import FORMS, MISFIT, MODULES, USUAL, Images, StandIn, begin_loader, open_file
+from reviver.checker.standins import (
+    FORMS,
+    MISFIT,
+    MODULES,
+    USUAL,
+    Images,
+    StandIn,
+    begin_loader,
+    list_folder,
+    make_folder,
+    open_file,
+)
 from reviver.checker.watch import Watch, cut
 
 ALWAYS = "torchvision matplotlib tensorboard tensorboardX torch.utils.tensorboard seaborn IPython google torchsummary"
 ALWAYS += " wandb sacred tkinter cv2"
 """Modules for which there is always a stand-in: they draw, log or load data."""
+MAX_BATCHES = 10
+"""Batches that a loader gives in one round."""
 MAX_RETRIES = 20
 """How often a statement is run again with stand-ins for what was missing."""
 
@@ -75,9 +90,9 @@ def prepare() -> list[str]:
 
 
 def iterate_here(loader: DataLoader[Any]) -> Any:
-    """Return the iterator of a loader that has no processes of its own."""
+    """Return an iterator of a loader's first batches, without processes of its own."""
     loader.num_workers, loader.timeout = 0, 0
-    return _SingleProcessDataLoaderIter(loader)
+    return islice(_SingleProcessDataLoaderIter(loader), MAX_BATCHES)
 
 
 CHANGES: tuple[tuple[Any, str, Any], ...] = (
@@ -86,6 +101,8 @@ CHANGES: tuple[tuple[Any, str, Any], ...] = (
     (torch, "set_default_tensor_type", lambda kind: None),  # the check chooses float32 or float64
     (torch, "save", lambda *args, **options: None),
     (builtins, "open", open_file),
+    (os, "listdir", list_folder),
+    (os, "mkdir", make_folder),
     (DataLoader, "_get_iterator", iterate_here),
     (DataLoader, "__init__", begin_loader),
     (nn.parallel, "data_parallel", lambda module, x, *args, **options: module(x)),
@@ -108,8 +125,8 @@ class SourceFile(NamedTuple):
     names: dict[str, Any]
     has_star: bool
     """Whether it imports all names of a module that is missing."""
-    trained: list[tuple[ast.stmt, bool]]
-    """The statements in which an optimizer stepped, and whether it was more than one optimizer."""
+    trained: list[tuple[ast.stmt, bool, dict[str, Any]]]
+    """The statements in which an optimizer stepped, whether it was more than one optimizer, and the names before."""
 
 
 def read_source(path: Path) -> ast.Module:
@@ -174,7 +191,7 @@ class Loader(SourceFileLoader):
 
     def run(self, code: CodeType, source: SourceFile, statement: ast.stmt, *, may_train: bool) -> None:
         """Run a statement; one that may train as far as it shows what it does."""
-        stepped = set[int]()
+        stepped, before = set[int](), dict(source.names) if may_train else {}
         for _ in range(MAX_RETRIES):
             try:
                 with cut(stepped) if may_train else nullcontext():
@@ -192,7 +209,7 @@ class Loader(SourceFileLoader):
                     raise
             finally:
                 if stepped and (not source.trained or source.trained[-1][0] is not statement):
-                    source.trained.append((statement, len(stepped) > 1))
+                    source.trained.append((statement, len(stepped) > 1, before))
 
 
 def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str], Watch]:

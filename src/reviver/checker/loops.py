@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from reviver.checker.conventions import stands_for
 from reviver.checker.loading import SourceFile
+from reviver.checker.lstm_errors import lacks_name
 from reviver.checker.standins import StandIn
 from reviver.checker.watch import SeenEnough
 
@@ -59,12 +60,14 @@ class Loop(NamedTuple):
     """Whether it steps two optimizers."""
     method: str = ""
     """What to call of an object, if the function is its class."""
+    before: Mapping[str, Any] = {}
+    """The names that the code saw when it ran, where that was seen."""
 
 
 def find_loops(sources: Sequence[SourceFile]) -> Iterator[Loop]:
     """Yield the GAN loops that were seen to run; then those in which the text calls backward and step; then by functions."""
     for source in sources:
-        yield from (Loop(source, node, None, True) for node, is_gan in source.trained if is_gan)
+        yield from (Loop(source, node, None, True, "", names) for node, is_gan, names in source.trained if is_gan)
     for is_followed in (False, True):
         for source in sources:
             functions = {node.name: node for node in source.tree.body if isinstance(node, ast.FunctionDef)}
@@ -122,11 +125,13 @@ class LoopSettings:
             raise AttributeError(name)
         if re.search("config|setting|options", name.lower()):
             return self
-        value = self._values.get(name.lower())
+        value = self._values.get("latent_dim" if stands_for(name, "Z") else name.lower())
         usual: Any = False if name == "cuda" else 10 if stands_for(name, "C") else 1
         if re.search(r"^lr|_lr$|rate|decay|beta", name.lower()):
             usual = 1e-3
         return value if isinstance(value, int | str) else getattr(self._options, name, usual)
+
+    __getitem__ = __getattr__
 
 
 def values_of(names: Mapping[str, Any], given: dict[str, Any], x: Tensor) -> dict[str, Any]:
@@ -166,12 +171,17 @@ def run(
     Of WATCHED and `watched` functions `call` is called instead, with name and function before its arguments. Return the error in
     which the loop ended, and the arguments that are unknown.
     """
-    names, nodes, changed = loop.source.names, list(ast.walk(loop.source.tree)), dict[str, Any]()
-    values = values_of(names, given, x)
+    names, nodes, changed = loop.source.names, list(ast.walk(loop.source.tree)), dict(loop.before)
+    values, text = values_of(names, given, x), ast.unparse(loop.source.tree)
+    is_used = bool(re.search(rf"(?<!def )\b{getattr(loop.node, 'name', ' ')}\(", text))
+
+    def is_lost(name: str) -> bool:
+        return is_used and name not in names and lacks_name({"*sources": [loop.source]}, name)
+
     for name in {*names, *(each.id for each in nodes if isinstance(each, ast.Name))}:
         if isinstance(names.get(name), argparse.Namespace):
             changed[name] = values["args"]
-        elif isinstance(names.get(name), StandIn | NoneType) and name.lower() in values:
+        elif isinstance(names.get(name), StandIn | NoneType) and name.lower() in values and not is_lost(name):
             value = values[name.lower()]
             changed[name] = type(value) if value is given.get("model") and name[0].isupper() else value
 
@@ -184,7 +194,7 @@ def run(
         is_own = isinstance(dataset, Dataset) and not isinstance(dataset, StandIn)
         return DataLoader(dataset, *args, **kwargs) if is_own else values["loader"]
 
-    if not any(loop.node is node for node, _ in loop.source.trained):  # one that was seen to run has its data
+    if not any(loop.node is node for node, *_ in loop.source.trained):  # one that was seen to run has its data
         patches.append((torch.utils.data, "DataLoader", load))
     for text in (each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)):
         if re.fullmatch(r"(?!/|.*\.\.)[\w./{}%-]+/[\w.{}%-]*", text):

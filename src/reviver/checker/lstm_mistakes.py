@@ -158,6 +158,10 @@ BIAS_PER_ROW = Mistake(
 BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
 NO_PARAMETERS = Mistake("the weights are no parameters, so that no optimizer can change them", STORED)
 UNINITIALIZED = Mistake("the state begins with uninitialized memory", CARRY)
+UNFILLED = Mistake(
+    "weights are memory that nothing fills",
+    Hint(NETWORK, "What stands in torch.Tensor(n, m) before anything is written to it?"),
+)
 INNER_FORWARD = Mistake("forward is defined inside __init__", INDENT)
 NOT_SET = Mistake("an attribute is read before it is set", SET)
 LOST = Mistake("the loop overwrites its index, or the sequence that it reads", AGAIN)

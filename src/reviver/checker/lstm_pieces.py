@@ -96,6 +96,18 @@ def find_steps(names: Namespace) -> Sequence[Any]:
     ) from first
 
 
+def build_cell(names: Namespace) -> nn.Module:
+    """Build the class of a cell."""
+    cls = names["LSTMCell"]
+    return build_module(cls, LSTM_KEYS, sizes_for(cls, LSTMSizes())._asdict())
+
+
+def unset_tensor(module: nn.Module) -> str:
+    """Return a tensor of a module that is no parameter and that nothing has filled; empty if there is none."""
+    held = (item for each in module.modules() for item in vars(each).items())
+    return next((name for name, each in held if isinstance(each, Tensor) and bool(each.isnan().any())), "")
+
+
 def read_step(result: Any) -> dict[str, Any]:
     """Return the gates, if there are any, and the state that a step returned."""
     if isinstance(result, tuple | list) and len(result) == 2:
@@ -137,6 +149,8 @@ def check_step(names: Namespace) -> str:
     except Failure as failure:
         if "lstm_step" in names:
             raise
+        if "nan, should be" in str(failure) and (unset := unset_tensor(build_cell(names))):
+            raise Failure(f"{unset} is memory that nothing fills: {failure}", wrong.UNFILLED) from failure
         raise doubtful(failure, [each.layout for each in steps]) from failure
     x, state, w = given = step_examples(False)
     before = copy.deepcopy(given)

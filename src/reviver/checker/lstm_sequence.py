@@ -26,6 +26,8 @@ from reviver.recurrent.lstm_step import LSTMWeights
 
 UNUSABLE = "UnboundLocalError|NoneType|Boolean value of Tensor"
 """Errors of a forward that takes a state and cannot use any."""
+FILLS = r"(?<!_)_\(|\binit\b|\.data\b|\.load"
+"""What in a text may fill memory."""
 
 
 def check_sequence(names: Namespace) -> str:
@@ -164,7 +166,10 @@ def check_again(names: Namespace, reading: Reading) -> list[str]:
     (layout,), is_own, x = reading.layouts, "Recaller" in names, reading.examples(reading.sizes.T)
     module = reading.build(reading.sizes.T)
     remarks = [] if is_own else list(layout.remarks)
-    remarks += [f"{name} is not initialized here" for name, each in module.named_parameters() if each.isnan().any()]
+    unset = [name for name, each in module.named_parameters() if each.isnan().any()]
+    if unset and "LSTM loop" in names and not re.search(FILLS, unparsed(names)):
+        raise Failure(f"{unset[0]} is memory, whatever stood there before", wrong.UNFILLED)
+    remarks += [f"{name} is not initialized here" for name in unset]
     before = [dict(vars(each)) for each in module.modules()]
     tensors = reading.fill(module, layout, *reading.weights())
     first = reading.call_from_zero(module, x[0], tensors)

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-NUMBER, BATCH_SIZE = 640, 64
-"""Images of a data set, and of a batch."""
+NUMBER, LENGTH, BATCH_SIZE = 640, 60_000, 64
+"""Different images of a data set, how many it has if its name is known, and how many a batch."""
 GRAY = ("USPS", "QMNIST", "Omniglot")
 FORMS = [(shape, has_label) for shape in ((3, 64, 64), (1, 28, 28), (3, 32, 32)) for has_label in (True, False)]
 """Shapes that the images of an unknown data set may have, and whether an item of one without a name has a label."""
@@ -140,16 +140,18 @@ class Images(Dataset[Any]):
         return images_of(FORMS[self.form][0])
 
     def __len__(self) -> int:
-        return len(self.data)
+        return LENGTH if self.is_known else NUMBER
 
     def image(self, index: int) -> Tensor:
         """Return an image as it is transformed."""
-        image = self.data[index]
+        image = self.data[index % NUMBER]
         return self.transform(image) if self.transform else image
 
     def __getitem__(self, index: int) -> Any:
+        if index >= len(self):
+            raise IndexError(index)
         has_label = self.is_known or FORMS[self.form][1]
-        return (self.image(index), int(self.targets[index])) if has_label else self.image(index)
+        return (self.image(index), int(self.targets[index % NUMBER])) if has_label else self.image(index)
 
 
 BEGIN = DataLoader.__init__
@@ -200,6 +202,17 @@ MODULES: dict[str, Any] = {"torchvision.datasets": Named(Images), "torchvision.t
 MODULES["torchvision"] = StandIn(datasets=MODULES["torchvision.datasets"], transforms=MODULES["torchvision.transforms"])
 MODULES |= dict.fromkeys(("lightning", "pytorch_lightning"), StandIn(LightningModule=LightningModule))
 """Stand-ins of modules that do something."""
+
+
+def list_folder(path: Any = ".", *, of: Any = os.listdir) -> list[Any]:
+    """Return what is in a folder; one that is not there is empty."""
+    return list(of(path)) if isinstance(path, int) or Path(os.fsdecode(path)).is_dir() else []
+
+
+def make_folder(path: Any, *args: Any, of: Any = os.mkdir, **options: Any) -> None:
+    """Make a folder, if it is not there, which an earlier try may have made."""
+    if not Path(os.fsdecode(path)).is_dir():
+        of(path, *args, **options)
 
 
 def open_file(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:

@@ -11,6 +11,7 @@ import copy
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
 from typing import Any
 
 import torch
@@ -20,8 +21,9 @@ from torch.nn import functional
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
+from reviver.checker.lstm_errors import lacks_name
 from reviver.checker.pieces import Failure, Mistake, Unclear, describe
-from reviver.checker.standins import Images
+from reviver.checker.standins import NUMBER, Images
 from reviver.checker.watch import SeenEnough, Watch, kind
 
 READ = (
@@ -139,7 +141,7 @@ class GradientRecord:
         self.is_probability = returns_probabilities(D, example)
         self.given, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
         self.roles = {kind(each): role for role, each in self.given.items()}  # a loop may build its own networks
-        sets = [torch.stack([each.image(index) for index in range(len(each))]) for each in Images.made[-4:]]
+        sets = [torch.stack([each.image(index) for index in range(NUMBER)]) for each in Images.made[-4:]]
         self.real = [centered(each) for each in (images, *sets)]
         for network, *_ in Watch.seen.values():
             network.zero_grad()  # of what ran before
@@ -177,9 +179,11 @@ class GradientRecord:
 
     def keep_gradients(self, x: Tensor, values: Tensor) -> None:
         """Keep the gradients by the losses of what D says [N] of x, its real and its generated images, as both."""
-        data = [each for each in self.real if each.shape[1] == x[0].numel() > MIN_PIXELS]
+        rows = x.flatten(1)  # which begin with an image if a class stands behind it
+        data = [each for each in self.real if rows.shape[1] >= each.shape[1] > MIN_PIXELS]
         if data:
-            is_fake = (centered(x) @ torch.cat(data).T).amax(1) < MIN_CORRELATION
+            likeness = [(centered(rows[:, : each.shape[1]]) @ each.T).amax(1) for each in data]
+            is_fake = torch.stack(likeness).amax(0) < MIN_CORRELATION
         else:  # the code samples them itself
             is_generated = any(torch.equal(each.flatten(), x.flatten()) for each in self.fakes)
             is_fake = torch.full((len(x),), is_generated)
@@ -196,7 +200,8 @@ class GradientRecord:
         held = {id(each) for group in optimizer.param_groups for each in group["params"]}
         for name, network in self.networks.items():
             if any(id(each) in held for each in network.parameters()):
-                self.verdicts[name].append(self.explain(name, gradient_of(network)))
+                sign = -1 if any(group.get("maximize") for group in optimizer.param_groups) else 1
+                self.verdicts[name].append(self.explain(name, sign * gradient_of(network)))
                 self.parts[name] = [("old", each) for _, each in self.parts[name]]
         numbers = [len(found) for found in self.verdicts.values()]
         if min(numbers) > 1 or sum(numbers) > 11:
@@ -215,6 +220,13 @@ class GradientRecord:
         known = [(part, each) for part, each in self.parts[name] if len(each) == len(gradient) and bool(each.any())]
         if not known:
             return set()
+        reals, fakes = ([each for part, each in known if part == which] for which in ("real as real", "fake as fake"))
+        for real, fake in (
+            product(reals, fakes) if name == "D" else ()
+        ):  # which may cancel so far that little else is left
+            for loss in (real + fake, (real + fake) / 2):
+                if (loss - gradient).norm() <= MAX_RESIDUAL / 10 * real.norm():
+                    return {"real as real", "fake as fake"}
         matrix = torch.stack([each for _, each in known], 1)
         matrix, norms = matrix / matrix.norm(dim=0), matrix.norm(dim=0)
         lengths = torch.linalg.lstsq(matrix, gradient[:, None], driver="gelsd", rcond=1e-7).solution[:, 0]
@@ -272,11 +284,7 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
     given["loss"] = nn.BCEWithLogitsLoss() if "BCEWithLogitsLoss" in text and "BCELoss(" not in text else nn.BCELoss()
     error, unknown = run(loop, images, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
-    if isinstance(error, Failure):
-        raise error
-    for words, mistake in ERRORS.items():
-        if error is not None and words in str(error).lower():
-            raise Failure(describe(error), mistake)
+    raise_known(loop, error)
     of_G, of_D = map(set, record.verdicts.values())
     if of_G == {gan.NO_GRADIENT} and unknown:  # it may have been the loss
         text = f"what should be the argument {unknown[0]} of the loop?"
@@ -304,6 +312,17 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     if "other" in of_G | of_D or "right" not in of_G or not ("right" in of_D or {"real", "fake"} <= of_D):
         raise Unclear("the gradients are those of no loss that is known here", "use the losses of the text")
     return "\n".join([right, *dropped(loop, "to|cuda")])
+
+
+def raise_known(loop: Loop, error: Exception | None) -> None:
+    """Raise the Failure that an error in which a loop ended shows, if there is one."""
+    if isinstance(error, Failure):
+        raise error
+    if type(error) is NameError and lacks_name({"*sources": [loop.source]}, error.name or ""):
+        raise Failure(describe(error), lstm.NOT_DEFINED)
+    for words, mistake in ERRORS.items():
+        if error is not None and words in str(error).lower():
+            raise Failure(describe(error), mistake)
 
 
 def dropped(loop: Loop, methods: str) -> list[str]:
