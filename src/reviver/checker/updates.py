@@ -21,7 +21,6 @@ from torch.nn import functional
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
-from reviver.checker.lstm_errors import lacks_name
 from reviver.checker.pieces import Failure, Mistake, Unclear, describe
 from reviver.checker.standins import NUMBER, Images
 from reviver.checker.watch import SeenEnough, Watch, kind
@@ -284,7 +283,7 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
     given["loss"] = nn.BCEWithLogitsLoss() if "BCEWithLogitsLoss" in text and "BCELoss(" not in text else nn.BCELoss()
     error, unknown = run(loop, images, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
-    raise_known(loop, error)
+    raise_known(error)
     of_G, of_D = map(set, record.verdicts.values())
     if of_G == {gan.NO_GRADIENT} and unknown:  # it may have been the loss
         text = f"what should be the argument {unknown[0]} of the loop?"
@@ -314,12 +313,10 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     return "\n".join([right, *dropped(loop, "to|cuda")])
 
 
-def raise_known(loop: Loop, error: Exception | None) -> None:
+def raise_known(error: Exception | None) -> None:
     """Raise the Failure that an error in which a loop ended shows, if there is one."""
     if isinstance(error, Failure):
         raise error
-    if type(error) is NameError and lacks_name({"*sources": [loop.source]}, error.name or ""):
-        raise Failure(describe(error), lstm.NOT_DEFINED)
     for words, mistake in ERRORS.items():
         if error is not None and words in str(error).lower():
             raise Failure(describe(error), mistake)
