@@ -11,10 +11,10 @@ import { Lines } from "./lines";
 import { NOTHING, Runs } from "./runs";
 import { changesIn, describe, labelsOf, NETWORKS } from "./settings";
 
-/** Milliseconds of training between two pictures, also for whoever prefers less motion, and between two announcements. */
-const [SLICE, SLOW_SLICE, SILENCE] = [120, 1000, 10_000];
-/** Milliseconds between two times that the browser keeps a run that trains. */
-const KEEPING = 30_000;
+/** Milliseconds of training between two pictures, of which those of a GAN take time, and for whoever prefers less motion. */
+const [SLICES, SLOW_SLICE] = [{ lstm: 120, gan: 400 }, 1000];
+/** Milliseconds between two announcements, and between two times that the browser keeps a run that trains. */
+const [SILENCE, KEEPING] = [10_000, 30_000];
 /** Milliseconds over which the speed is a mean, and between two of its values. */
 const [WINDOW, INTERVAL] = [10_000, 500];
 
@@ -64,7 +64,7 @@ export class Session extends Runs {
         this.#advance(Math.min(pace ? 1 : updates, epochs < Infinity ? left : Infinity)),
       );
       if (took === undefined) return;
-      const slice = prefersStills() ? SLOW_SLICE : SLICE;
+      const slice = prefersStills() ? SLOW_SLICE : SLICES[run.kind];
       updates = clamp(Math.round((updates * slice) / Math.max(took, 1)), 1, 4 * updates);
       if (pace) await new Promise((resolve) => setTimeout(resolve, Math.max(0, 1000 / pace - took)));
       if (performance.now() - this.#told >= SILENCE) this.#tell("");
