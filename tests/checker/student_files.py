@@ -167,6 +167,7 @@ WRONG_LSTMS = {
     "the output gate is added to tanh(c), not multiplied": "torch.tanh(c) * o -> torch.tanh(c) + o",
 }
 WRONG_LSTMS_TOO = {
+    "nn.Parameter( -> (": "the weights are no parameters, so that no optimizer can change them",
     f"x_t = {X_T} -> x = {X_T}; x_t = x": "the loop overwrites its index, or the sequence that it reads",
     "for t in range -> for i in range && x[:, t] -> x[:, i] && o = torch.sigmoid(x_t -> o = torch.sigmoid(x[:, i, None]": (
         "the loop overwrites its index, or the sequence that it reads"

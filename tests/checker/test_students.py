@@ -56,6 +56,8 @@ RIGHT = [(files.LSTM, "sequence", style, edits) for style, edits in files.RIGHT_
 RIGHT += [(files.CELL, "lstm_step", style, edits) for style, edits in files.RIGHT_CELLS.items()]
 WRONG = [(files.LSTM, "sequence", "lstm", mistake, edits) for mistake, edits in files.WRONG_LSTMS.items()]
 WRONG += [(files.LSTM, "sequence", "lstm", mistake, edits) for edits, mistake in files.WRONG_LSTMS_TOO.items()]
+UNSET = "super().__init__() -> super().__init__(); self.bias = torch.Tensor(hidden_dim) && torch.tanh(cell) -> torch.tanh(cell + self.bias)"
+WRONG += [(files.CELL, "lstm_step", "lstm", "weights are memory that nothing fills", UNSET)]
 WRONG += [(files.CELL, "lstm_step", "lstm", TANH, f"{edits} && {LOST}") for edits in files.RIGHT_CELLS.values()]
 WRONG += [(files.GAN, "gan_step", "gan", mistake, edits) for mistake, edits in files.WRONG_GANS.items()]
 
@@ -104,6 +106,23 @@ for x, _ in data:
     )
     step = check(text, "b.zero_grad() -> a.zero_grad()")["gan_step"]
     assert (step.status, step.mistake) == ("failed", "the gradients are never cleared")
+
+
+def test_weights_that_nothing_fills_are_wrong_once_the_training_is_handed_in() -> None:
+    train = """
+def train(data):
+    model = LSTM(5, 1, 16, 10, 9)
+    opt = torch.optim.SGD(model.parameters(), 0.1)
+    for x, y in data:
+        opt.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        opt.step()
+"""
+    alone, whole = (
+        check(text, "torch.randn( -> torch.empty(")["sequence"] for text in (files.LSTM, files.LSTM + train)
+    )
+    assert (alone.status, alone.remarks[0]) == ("passed", "W_gx is not initialized here")
+    assert (whole.status, whole.mistake) == ("failed", "weights are memory that nothing fills")
 
 
 def test_eps_in_the_place_of_momentum_is_a_remark_and_a_sigmoid_does_not_reach_minus_one() -> None:

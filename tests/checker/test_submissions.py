@@ -9,7 +9,7 @@ import pytest
 from reviver.checker.submissions import Submission, check_submissions
 from reviver.cli import main
 from tests.checker.lstm_solutions import FUNCTIONAL
-from tests.checker.student_files import LSTM
+from tests.checker.student_files import GAN, LSTM
 
 TRAIN = """
 import argparse
@@ -177,3 +177,17 @@ def test_a_class_of_folders_becomes_pages_and_results(files: Path, capsys: pytes
     assert main(["check", "class/ada", "--out", "results.json"]) == 0
     test, _ = json.loads(Path("results.json").read_text())["tests"]
     assert (test["name"], test["score"], test["max_score"], test["status"]) == ("sequence", 1, 1, "passed")
+
+
+def test_a_class_that_is_trained_and_that_no_piece_looks_at_is_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = "class Encoder(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.layer = nn.Linear(784, 20)\n"
+    encoder += "    def forward(self, x):\n        return self.layer(x)\n"
+    step = "E = Encoder()\nE(torch.rand(4, 784)).sum().backward()\ntorch.optim.SGD(E.parameters(), 0.1).step()\n"
+    path = tmp_path / "mine.py"
+    path.write_text(f"{GAN}\n{encoder}\n{step}")
+    main(["check", str(path), "--json"])
+    *_, row = json.loads(capsys.readouterr().out)["results"]
+    assert (row["name"], row["passed"]) == ("Encoder", None)
+    assert row["log"] == ["not looked at, because no piece asks for it; a person should look at it"]

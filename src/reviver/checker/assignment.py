@@ -157,7 +157,7 @@ def overlooked(names: Namespace) -> list[Piece]:
         return is_trained and not {*parts} & {*looked} and cls not in around
 
     def check(names: Namespace) -> str:
-        raise Unclear("not looked at, because no piece asks for it", "let a person look at it")
+        raise Unclear("not looked at, because no piece asks for it; a person should look at it", "")
 
     network = "gan" if "Generator" in names else "lstm"
     found = [cls for cls in own if cls in Watch.seen and looked and is_new(cls)]

@@ -146,19 +146,14 @@ def build_module(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping
         text = f"{cls.__name__} is built on {base._extract_mock_name()}, which is not there"
         raise Unclear(text, "hand in the file that defines it, too")
     module = build(cls, keys, values)
+    if module is None:
+        raise NotImplementedError
     if isinstance(module, nn.Module) and not {*module.parameters(), *loose_tensors(module).values()}:
-        held = (
-            (f"{path}." * bool(path) + name, each)
-            for path, one in module.named_modules()
-            for name, each in vars(one).items()
-        )
-        if plain := next(
-            (name for name, each in held if isinstance(each, Tensor) and each.ndim > 1 and bool(each.any())), ""
-        ):
-            raise Failure(f"{plain} is a tensor without a gradient", wrong.NO_PARAMETERS)
-    if module is None or (
-        isinstance(module, nn.Module) and not {*module.parameters(), *loose_tensors(module).values()}
-    ):
+        for path, part in module.named_modules():
+            for name, each in vars(part).items():
+                if isinstance(each, Tensor) and each.ndim > 1 and bool(each.any()):
+                    text = f"{path}{'.' * bool(path)}{name} is a tensor without a gradient"
+                    raise Failure(text, wrong.NO_PARAMETERS)
         raise NotImplementedError
     if not isinstance(module, nn.Module):
         raise Unclear(f"{cls.__name__} is no nn.Module", ONLY_TORCH.format(cls.__name__))

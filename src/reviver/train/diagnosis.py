@@ -1,6 +1,6 @@
 """What goes wrong in a run, by the rules of rules.json, which the explorer's page has too.
 
-The rules of a GAN read its metrics, means over up to 100 updates each, and how far the latest samples are from each other; that of an LSTM
+The rules of a GAN read its metrics, means over up to 100 updates each, and how far apart the latest samples are; that of an LSTM
 the validation accuracy of its epochs. A loss that is not finite ends a training by itself. `python -m benchmarks diagnosis`
 measures how often they fire.
 """

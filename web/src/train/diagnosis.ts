@@ -1,5 +1,5 @@
 /** What goes wrong in a run, by the rules of `reviver.train.diagnosis`, with their numbers and words. */
-import { mean as meanOf, median } from "d3-array";
+import { mean, median } from "d3-array";
 import rules from "../../../src/reviver/train/rules.json";
 import type { GanLine } from "./gan_log";
 import type { LstmEpoch } from "./lstm_run";
@@ -41,7 +41,7 @@ function closest(images: Float32Array, pixels: number): number {
       for (let p = 0; p < pixels; p++) squares += (images[i * pixels + p] - images[j * pixels + p]) ** 2;
       for (const one of [i, j]) least[one] = Math.min(least[one], Math.sqrt(squares));
     }
-  return meanOf(least)!;
+  return mean(least)!;
 }
 
 function findJump(lines: GanLine[]): Finding | null {

@@ -149,8 +149,7 @@ void forward(const Call& call) {
     const int64_t parts = share_units ? parts_of_units(call) : parts_of(call), shares = share_units ? parts : 1;
     const std::vector<float> table = table_of(call);
     std::vector<int64_t> bounds;  // of the units of each share, which begin at even vectors: two share a division
-    for (int64_t share = 0; share < shares; ++share) bounds.push_back(P / (2 * V) * share / shares * 2 * V);
-    bounds.push_back(P);
+    for (int64_t share = 0; share <= shares; ++share) bounds.push_back(std::min(P, ceil_div(P, 2 * V) * share / shares * 2 * V));
     std::vector<Panel> panels;
     int64_t size = 0;
     const auto add_panels = [&](const int32_t* group, int64_t column, int64_t end) {

@@ -161,7 +161,7 @@ struct Units {
 };
 
 int64_t parts_of_units(const Call& call) {  // at least a microsecond of work per thread and step, and a core for each thread
-    return std::max<int64_t>(1, std::min({call.threads, core_count(), ceil_div(call.H, V), work_of_step(call) / 30000}));
+    return std::max<int64_t>(1, std::min({call.threads, core_count(), ceil_div(call.H, 2 * V), work_of_step(call) / 30000}));
 }
 
 // Calls block(first, count) for blocks of n rows of nearly equal size, at most max.
