@@ -418,7 +418,7 @@ def test_a_saved_lstm_opens_in_python_and_by_drop_and_other_panels_show_it(show:
     epoch(page)
     poll(lambda: fact(page, "Epoch") == "2 of 4000")
     check_accessible(page)
-    page.get_by_role("link", name="The LSTM at work").last.click()
+    page.locator(".train-news").get_by_role("link", name="The LSTM at work").click()
     wait_for_panel(page, "lstm")
     assert wait_view(page, run="trained-lstm")
     expect(page.get_by_role("alert").filter(has_text="could not start")).to_have_count(0)
@@ -524,7 +524,7 @@ def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:
     drop(page, "run.zip", content)
     poll(lambda: update(page) > 0)
     expect(page.locator(".panel-train .steps-title").first).to_have_text("how much to keep z")
-    page.get_by_role("link", name="The LSTM at work").last.click()
+    page.locator(".train-news").get_by_role("link", name="The LSTM at work").click()
     wait_for_panel(page, "lstm")
     expect(page.get_by_role("heading", name=re.compile("^Unit .*: how much to keep z"))).to_be_visible()
 

@@ -86,7 +86,7 @@ def compare(
     for mistake in likely(mistakes, alone):
         program = ours.edited(mistake.change)
         expected = program and attempt(observe, program, is_square)
-        if expected and any(not difference(each, expected, tolerance) for each in found):
+        if expected and any(agree(each, expected, tolerance) for each in found):
             raise Failure(text or problems[0], mistake)
     raise Failure(text or problems[0])
 
@@ -105,6 +105,17 @@ def likely(mistakes: Sequence[Mistake], alone: Sequence[Mistake]) -> Iterator[Mi
     for a, b in combinations(mistakes, 2):
         hint = Hint(a.hint.section, " ".join(dict.fromkeys((a.hint.text, b.hint.text))))
         yield Mistake(f"two mistakes: {a.name}; {b.name}", hint, f"{a.change} && {b.change}")
+
+
+def agree(found: Quantities, expected: Quantities, tolerance: float) -> bool:
+    """Return whether there is no difference. It is faster: a wrong piece is compared with thousands of programs."""
+    pairs = ((found[name], right) for name, right in expected.items() if name in found)
+    return all(
+        isinstance(value, Tensor)
+        and (value.shape, value.dtype) == (right.shape, right.dtype)
+        and torch.allclose(value, right, rtol=tolerance, atol=tolerance)
+        for value, right in pairs
+    )
 
 
 def difference(found: Quantities, expected: Quantities, tolerance: float) -> str:
