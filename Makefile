@@ -15,7 +15,7 @@ IS_LOCKED := import platform, sys; sys.exit((sys.version_info[:2], platform.syst
 test test-long random: export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:  # so that a venv without pip, as Debian makes it without python3-venv, is made again
-.PHONY: help setup browser explorer web-check lock report finished-report test test-long test-third-party random check docs pages teach release wheel format bench recall quality classifier sanitize portable mutants mutants-native clean
+.PHONY: help setup browser explorer web-check lock report finished-report test test-long test-third-party random check docs pages teach release wheel format bench recall quality records classifier sanitize portable mutants mutants-native clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -165,6 +165,9 @@ recall: setup  ## measure what the LSTM reaches on every task, over seeds, into 
 
 quality: setup  ## measure what recipes of the GAN reach, over seeds, into docs/measurements (hours; resumes)
 	$(BIN)/python -m benchmarks.gan_quality
+
+records: setup  ## measure the built-in cells with which `reviver lstm benchmark` compares (half an hour; resumes)
+	$(BIN)/python -m benchmarks.cell_records
 
 classifier: setup  ## train the pinned digit classifier again (minutes)
 	rm -f src/reviver/data/digit_classifier.safetensors

@@ -51,7 +51,7 @@ def measure(
     """Train cells, texts by their names, as a sweep in `folder`, which goes on after Ctrl-C; return what their card says."""
     records = read_records()
     if records["recipe"] != cell_trials.recipe_hash():
-        raise ConfigError("the records of the built-in cells are of another recipe; run benchmarks/cell_records.py")
+        raise ConfigError("the records of the built-in cells are of another recipe; run `make records`")
     import_scipy()  # before trainings that take minutes
     open_sweep(folder, "benchmark")
     names = ", ".join(texts)
