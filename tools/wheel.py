@@ -30,6 +30,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from reviver.recurrent.kernel.library import KERNEL
 from reviver.recurrent.kernel.native import FLAGS as LIBRARY_FLAGS
+from reviver.recurrent.kernel.native import FUSED
 from reviver.recurrent.kernel.prebuilt import CPU_SOURCE, VARIANTS, library_name
 from reviver.system import usable_cores
 
@@ -43,7 +44,7 @@ SYMBOL_LIMITS = {"GLIBC": (2, 17), "GLIBCXX": (3, 4, 19), "CXXABI": (1, 3, 7), "
 """Newest versions of symbols that a system of manylinux_2_17 has (PEP 600, auditwheel's policy)."""
 SYSTEM_LIBRARIES = {"libstdc++.so.6", "libgcc_s.so.1", "libc.so.6", "libm.so.6"}
 """Libraries that a prebuilt one may need; not an OpenMP runtime, see `reviver.recurrent.kernel.prebuilt`."""
-FLAGS = ("-fopenmp", "-fno-sized-deallocation", "-include", str(PORTABILITY / "portable.h"))
+FLAGS = (FUSED, "-fopenmp", "-fno-sized-deallocation", "-include", str(PORTABILITY / "portable.h"))
 """Flags besides those of each library and variant."""
 LINKER_FLAGS = ("-shared", "-s", "-Wl,--as-needed", "-Wl,--build-id=none", "-Wl,-z,relro,-z,now")
 EXPORTS = f"-Wl,--version-script={PORTABILITY / 'exports.map'}"

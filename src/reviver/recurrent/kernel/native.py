@@ -36,6 +36,8 @@ from reviver.system import locking, sync
 from reviver.text import one_line
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-psabi")
+FUSED = "--param=avoid-fma-max-bits=0"
+"""Flag of GCC. Tuned for AMD it multiplies and adds in two steps where a sum is short: other bits than those of a long one."""
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +119,7 @@ def compile_library(name: str, source: Path, flags: Sequence[str], folder: Path)
     if compiler is None:
         raise NativeError(f"no C++ compiler found ({chosen}); install one, or set CXX to its name")
     own_flags = [*_host_flags(compiler), *os.environ.get("REVIVER_CXXFLAGS", "").split()]
-    command = [compiler, *flags, *own_flags]
+    command = [compiler, *flags, *([FUSED] if _accepts(compiler, FUSED) else []), *own_flags]
     macros = _macros(*command)  # version of the compiler, instruction set
     key = hashlib.sha256(os.fsencode("\0".join([source_digest(source), *command])) + macros)
     path = folder / f"{name}-{key.hexdigest()[:32]}.so"
