@@ -64,16 +64,15 @@ export class Matrix {
     for (let r = 0; r < this.rows; r++) this.values.fill(0, r * this.width, r * this.width + columns);
   }
 
-  /** Writes numbers [rows, columns]. */
-  write(numbers: Float32Array) {
+  /** Writes numbers [rows, columns] into the first columns. */
+  write(numbers: Float32Array, columns = this.columns) {
     for (let r = 0; r < this.rows; r++)
-      this.values.set(numbers.subarray(r * this.columns, (r + 1) * this.columns), r * this.width);
+      this.values.set(numbers.subarray(r * columns, (r + 1) * columns), r * this.width);
   }
 
-  /** Returns the numbers [rows, columns]. */
-  read(): Float32Array<ArrayBuffer> {
-    const { rows, columns, width, values } = this;
-    const numbers = new Float32Array(rows * columns);
+  /** Returns the numbers [rows, columns] of the first columns, in a buffer. */
+  read(columns = this.columns, numbers = new Float32Array(this.rows * columns)): Float32Array<ArrayBuffer> {
+    const { rows, width, values } = this;
     for (let r = 0; r < rows; r++) numbers.set(values.subarray(r * width, r * width + columns), r * columns);
     return numbers;
   }

@@ -1,6 +1,9 @@
 /** What D sees of images x: s (x - m), as `reviver.gan.centering`. */
 import type { Matrix, Memory } from "../compute/memory";
 
+/** What a byte of an image is, from black to white. */
+export const BYTE_VALUES = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
+
 /** The mean image m, and s = √(E‖x‖² / E‖x - m‖²). */
 export interface Centering {
   mean: Float32Array<ArrayBuffer>;

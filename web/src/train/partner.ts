@@ -1,0 +1,23 @@
+/** What trains D and the last layer of G: on two cores a second worker, which computes while G does, with the same bits. */
+import { Caller } from "./caller";
+import { Discriminator, type DiscriminatorStart } from "./discriminator";
+
+type Part = Pick<Discriminator, "real" | "fake" | "learnLast" | "learn" | "save">;
+type Given<M extends keyof Part> = Parameters<Part[M]>;
+/** Calls a method, after those before it. The buffers of an argument go to it, and come back with the result. */
+export type Partner = <M extends keyof Part>(method: M, ...given: Given<M>) => Promise<ReturnType<Part[M]>>;
+
+let second: Caller | null = null; // Of this worker, for the run that began last
+
+export async function openPartner(start: DiscriminatorStart): Promise<Partner> {
+  if (typeof Worker === "function" && navigator.hardwareConcurrency > 1)
+    try {
+      const caller = (second ??= new Caller(new Worker(location.href)));
+      await caller.call("partner", start);
+      return (method, ...[argument]) => caller.call("part", { method, argument }, argument);
+    } catch {
+      second = null; // a browser without workers of workers
+    }
+  const part = await Discriminator.create(start);
+  return async (method, ...[argument]) => (part as any)[method](argument);
+}
