@@ -36,6 +36,13 @@ export class Caller {
   }
 }
 
+export function startWorker(script: Blob): Worker {
+  const address = URL.createObjectURL(script);
+  const worker = new Worker(address);
+  URL.revokeObjectURL(address);
+  return worker;
+}
+
 /** Buffers of all numbers in a value. */
 export function buffersOf(value: unknown, found = new Set<Transferable>()): Set<Transferable> {
   if (ArrayBuffer.isView(value)) found.add(value.buffer as ArrayBuffer);

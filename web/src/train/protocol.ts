@@ -89,7 +89,7 @@ export interface Methods {
   pack: [{ name: string; python: Python }, Uint8Array<ArrayBuffer>];
   /** Goes on with the run in a zip, which may have learned from these images or sequences. */
   open: [{ file: Blob; python: Python } & Data, Opened];
-  /** What the worker asks a second one, see partner.ts. */
+  script: [Blob, void]; // The worker's own, for a second one, which it asks the rest; see partner.ts
   partner: [DiscriminatorStart, void];
   part: [{ method: string; argument: unknown }, any];
 }

@@ -1,19 +1,16 @@
 /** The page's side of a worker that trains. */
 import script from "worker:train";
-import { Caller } from "./caller";
+import { Caller, startWorker } from "./caller";
 
 export class Trainer extends Caller {
-  readonly #address: string; // From which the worker starts a second one, see partner.ts
-
   constructor() {
-    const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-    super(new Worker(address));
-    this.#address = address;
+    const blob = new Blob([script], { type: "text/javascript" });
+    super(startWorker(blob));
+    void this.call("script", blob);
   }
 
   /** Ends the worker; calls that it has not answered never end. */
   stop() {
     this.worker.terminate();
-    URL.revokeObjectURL(this.#address);
   }
 }

@@ -9,6 +9,7 @@ import { GanRun, type Images } from "./gan_run";
 import { LstmRun } from "./lstm_run";
 import { openRun, packRun } from "./folder";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "./settings";
+import { takeScript } from "./partner";
 import type { Method, Methods, Opened, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
 
 let current: LstmRun | GanRun | null = null;
@@ -126,6 +127,7 @@ const methods: Record<Method, (argument: any) => unknown> = {
   pack: ({ name, python }: Methods["pack"][0]) => packRun(present(), name, python),
   restore,
   open,
+  script: takeScript,
   async partner(start: Methods["partner"][0]) {
     part = await Discriminator.create(start);
   },
