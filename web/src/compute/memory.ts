@@ -60,6 +60,11 @@ export class Matrix {
     return new Matrix(this.memory, this.address + column * BYTES, this.rows, this.columns - column, this.width);
   }
 
+  /** Some rows from a row on, both multiples of 8, with the same numbers. */
+  part(first: number, rows: number): Matrix {
+    return new Matrix(this.memory, this.address + first * this.stride, rows, this.columns, this.width);
+  }
+
   clear(columns: number) {
     for (let r = 0; r < this.rows; r++) this.values.fill(0, r * this.width, r * this.width + columns);
   }

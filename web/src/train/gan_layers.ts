@@ -47,3 +47,7 @@ export const RUNNING: Shapes = Object.assign(
     [`layers.${layer + 1}.running_var`]: [WIDTHS[k + 1]],
   })),
 );
+
+/** Of the last layer of G the partner makes the rows of the images after these, and the gradient of its inputs after so many. */
+export const ownRows = (pixels: number) => 8 * Math.floor(pixels / 16);
+export const OWN_INPUTS = 768;

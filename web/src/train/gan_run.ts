@@ -4,7 +4,7 @@
  * those of two machines do.
  */
 import { Memory, pad, type Matrix } from "../compute/memory";
-import { makeRng, Rng } from "../compute/random";
+import { makeRng, Rng, type RngState } from "../compute/random";
 import type { ClassifierSpec } from "../kit/manifest";
 import { spreadOf } from "./diagnosis";
 import type { StepResult } from "./discriminator";
@@ -42,6 +42,7 @@ export class GanRun {
   seconds = 0; // Time that it has trained; whoever trains it counts
   log: GanLog;
   #noise: Rng;
+  #next: { latents: Float32Array; noise: RngState } | null = null; // Latents of the next update, and before them the generator
   #order: Int32Array | null = null;
   #average: Record<string, Matrix> | null = null; // Moving average of G and of its running statistics; null without
   readonly count: number;
@@ -94,7 +95,7 @@ export class GanRun {
     const [w, v, m] = (["w", "v", "m"] as const).map((part) => ({ ...front[part], ...last[part] }));
     return {
       ...{ kind, settings: { ...settings }, step, epoch, position, generatorSteps, seconds },
-      ...{ noise: this.#noise.save(), log: this.log.save() },
+      ...{ noise: this.#next?.noise ?? this.#noise.save(), log: this.log.save() },
       ...{ G: { ...front, w, v, m }, D, running: readAll(generator.running) },
       average: this.#average && readAll(this.#average),
       metrics: linesOf(this.log, this.step, this.exactEpoch),
@@ -128,13 +129,18 @@ export class GanRun {
     const { batchSize, beta1, discriminatorSteps, r1, penaltyInterval } = settings;
     this.#order ??= makeRng(settings.seed, `order/${this.epoch}`).permutation(this.count);
     const indices = this.#order.subarray(this.position, this.position + batchSize);
-    const N = indices.length;
-    generator.z.writeColumns(this.#noise.normal(N * settings.latentSize));
+    const [N, left] = [indices.length, this.count - this.position - indices.length || this.count];
+    generator.z.writeColumns(this.#next?.latents ?? this.#noise.normal(N * settings.latentSize));
+    this.#next = null;
     const withG = (this.step + 1) % discriminatorSteps === 0;
-    const result = await generator.step({
+    const step = {
       bytes: this.#imagesAt(indices),
       ...{ withG, beta1, rate: this.#learningRate(), areExchanged: settings.labels === "exchanged" },
       r1: this.step % penaltyInterval === 0 ? r1 * penaltyInterval : 0,
+    };
+    const result = await generator.step(step, () => {
+      const noise = this.#noise.save();
+      this.#next = { noise, latents: this.#noise.normal(Math.min(batchSize, left) * settings.latentSize) };
     });
     this.step++;
     this.position += N;
@@ -148,13 +154,13 @@ export class GanRun {
     return result;
   }
 
-  /** Returns some of the images that the last update, of N, has generated, [count, P] from -1 to 1. */
-  generated = (N: number, count: number) => this.generator.images.readColumns(Math.min(N, count));
+  /** Returns some of the images that the last update has generated, [count, P] from -1 to 1. */
+  generated = (count: number) => this.generator.partner("generated", count);
 
   grid(): Float32Array<ArrayBuffer> {
     const { z, images, w } = this.generator;
     z.writeColumns(this.#grid);
-    this.generator.generate(pad(GRID, 8), false, this.#average ?? w);
+    this.generator.generate(pad(GRID, 8), this.#average ?? w);
     return images.readColumns(GRID);
   }
 

@@ -7,7 +7,18 @@
  */
 import type { Matrix, Memory } from "../compute/memory";
 import type { DiscriminatorStart, StepResult } from "./discriminator";
-import { biasOf, frontShapes, LAST, lastShapes, NORMED, SLOPE, weightOf, WIDTHS } from "./gan_layers";
+import {
+  biasOf,
+  frontShapes,
+  LAST,
+  lastShapes,
+  NORMED,
+  OWN_INPUTS,
+  ownRows,
+  SLOPE,
+  weightOf,
+  WIDTHS,
+} from "./gan_layers";
 import type { Partner } from "./partner";
 import { matricesOf, Weights, writeAll } from "./weights";
 
@@ -83,8 +94,13 @@ export class Generator {
     return { ...this.G.w, ...this.last, ...this.running };
   }
 
-  /** Makes N images of the latents. `isTraining`: with the statistics of this batch. */
-  generate(N: number, isTraining: boolean, weights: Record<string, Matrix> = this.w) {
+  /** Makes N images of the latents, as after the training. */
+  generate(N: number, weights: Record<string, Matrix>) {
+    this.#paint(this.#hidden(N, false, weights), N, weights, this.images.rows);
+  }
+
+  /** What the last layer reads. `isTraining`: with the statistics of this batch. */
+  #hidden(N: number, isTraining: boolean, weights: Record<string, Matrix>): Matrix {
     const { memory } = this;
     const { kernel } = memory;
     memory.linear(this.z, weights[weightOf(0)], weights[biasOf(0)], this.#first.y, N);
@@ -113,57 +129,68 @@ export class Generator {
       }
       before = y;
     });
-    const { images } = this;
-    memory.linear(before, weights[weightOf(LAST)], weights[biasOf(LAST)], images, N);
-    kernel.tanhForward(images.address, images.stride, images.rows, N);
+    return before;
   }
 
-  /** Makes an update of D, and of G if `withG`, from latents that are written already. */
-  async step({ bytes, withG, areExchanged, r1, rate, beta1 }: Step): Promise<StepResult> {
-    const { partner, images } = this;
-    const N = bytes.length / images.rows;
+  /** The first rows of the images, from what the last layer reads. */
+  #paint(x: Matrix, N: number, weights: Record<string, Matrix>, rows: number): Matrix {
+    const images = this.images.part(0, rows);
+    this.memory.linear(x, weights[weightOf(LAST)].part(0, rows), weights[biasOf(LAST)], images, N);
+    this.memory.kernel.tanhForward(images.address, images.stride, rows, N);
+    return images;
+  }
+
+  /** Makes an update of D, and of G if `withG`, from latents that are written already; `meanwhile` while the partner computes. */
+  async step({ bytes, withG, areExchanged, r1, rate, beta1 }: Step, meanwhile: () => void): Promise<StepResult> {
+    const { partner, w } = this;
+    const { hidden, images, weight } = this.#sent;
+    const N = bytes.length / this.images.rows;
     void partner("real", bytes);
-    this.generate(N, true);
-    images.read(N, this.#sent.images);
-    const fake = partner("fake", { images: this.#sent.images, withG, areExchanged });
-    const { y } = this.#norms.at(-1)!;
-    if (withG) y.read(N, this.#sent.hidden);
-    const last = withG && partner("learnLast", { hidden: this.#sent.hidden, weight: this.#sent.weight, rate, beta1 });
+    const x = this.#hidden(N, true, w);
+    void partner("paint", x.read(N, hidden));
+    this.#paint(x, N, w, ownRows(this.images.rows)).read(N, images);
+    const fake = partner("fake", { images, withG, areExchanged });
+    const [back, last] = withG ? [partner("back"), partner("learnLast", { weight, rate, beta1 })] : [];
     const before = this.#learned;
     this.#learned = partner("learn", { r1, rate, beta1 });
     this.G.clearGradients();
-    const [{ images: sent, result }] = await Promise.all([fake, before]);
-    this.#sent.images = sent;
-    if (!last) return result;
-    this.#dImages.write(sent, N);
+    meanwhile();
+    const [{ images: gradients, result }] = await Promise.all([fake, before]);
+    this.#sent.images = gradients;
+    if (!back || !last) return result;
+    this.#dImages.write(gradients, N);
+    const { d } = this.#norms.at(-1)!;
+    this.memory.inputGradient(this.#dImages, w[weightOf(LAST)], d.part(0, OWN_INPUTS), N);
+    this.#sent.hidden = await back;
+    d.part(OWN_INPUTS, d.rows - OWN_INPUTS).write(this.#sent.hidden, N);
     this.#backward(N);
     this.G.adam(rate, beta1);
-    const { bias, hidden, weight } = await last;
-    Object.assign(this.#sent, { hidden, weight });
-    writeAll(this.last, { [weightOf(LAST)]: weight, [biasOf(LAST)]: bias });
+    const learned = await last;
+    this.#sent.weight = learned.weight;
+    writeAll(this.last, { [weightOf(LAST)]: learned.weight, [biasOf(LAST)]: learned.bias });
     return result;
   }
 
   #backward(N: number) {
     const { memory, G } = this;
-    const { kernel } = memory;
     const first = this.#first;
-    let [dy, W, layer] = [this.#dImages, this.last[weightOf(LAST)], LAST];
+    let [dy, layer] = [first.d, 0];
     [...this.#norms].reverse().forEach(({ x, y, d, roots }, k) => {
-      if (k > 0) memory.linearGradient(dy, y, G.g[weightOf(layer)], G.g[biasOf(layer)], this.#room, N);
-      memory.inputGradient(dy, W, d, N);
+      if (k > 0) {
+        memory.linearGradient(dy, y, G.g[weightOf(layer)], G.g[biasOf(layer)], this.#room, N);
+        memory.inputGradient(dy, G.w[weightOf(layer)], d, N);
+      }
       layer = NORMED[2 - k];
-      W = G.w[weightOf(layer)];
       const [gamma, dGamma, dBeta] = [G.w[weightOf(layer + 1)], G.g[weightOf(layer + 1)], G.g[biasOf(layer + 1)]];
-      kernel.normBackward(
+      memory.kernel.normBackward(
         ...[d.address, d.stride, x.address, x.stride, y.address, y.stride, y.rows, N],
         ...[gamma.address, roots.address, dGamma.address, dBeta.address, SLOPE],
       );
       dy = d;
     });
     memory.linearGradient(dy, first.y, G.g[weightOf(layer)], G.g[biasOf(layer)], this.#room, N);
-    memory.inputGradient(dy, W, first.d, N);
-    kernel.leakyBackward(first.d.address, first.d.stride, first.y.address, first.y.stride, WIDTHS[0], N, SLOPE);
+    memory.inputGradient(dy, G.w[weightOf(layer)], first.d, N);
+    memory.kernel.leakyBackward(first.d.address, first.d.stride, first.y.address, first.y.stride, WIDTHS[0], N, SLOPE);
     memory.linearGradient(first.d, this.z, G.g[weightOf(0)], G.g[biasOf(0)], this.#room, N);
   }
 }

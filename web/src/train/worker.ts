@@ -55,7 +55,7 @@ async function advanceGan(run: GanRun, { updates: count, grid, classes = 0 }: Ru
   const updates = found.map(({ generatorLoss, discriminatorLoss }) => ({ generatorLoss, discriminatorLoss }));
   const none = new Float32Array();
   const { realLogits, fakeLogits } = found.at(-1) ?? { realLogits: none, fakeLogits: none };
-  const classified = classify(run, fakeLogits.length, classes); // before the grid takes the place of the images
+  const classified = await classify(run, fakeLogits.length, classes);
   const shown = grid ? run.grid() : undefined;
   const spread = shown && run.spreadOf(shown);
   return {
@@ -70,10 +70,10 @@ async function advanceGan(run: GanRun, { updates: count, grid, classes = 0 }: Ru
 }
 
 /** Classes of some of the images that the last update, of N, has generated. */
-function classify(run: GanRun, N: number, count: number): number[] | undefined {
+async function classify(run: GanRun, N: number, count: number): Promise<number[] | undefined> {
   if (!classifier || !N || !count) return undefined;
   const { length: K } = classifier.spec.classNames;
-  const probabilities = classifier.probabilities(run.generated(N, count));
+  const probabilities = classifier.probabilities(await run.generated(count));
   return Array.from({ length: probabilities.length / K }, (_, n) => argmax(row(probabilities, n, K)));
 }
 
