@@ -3,7 +3,7 @@
  *
  *     D: image → Linear 512 → LeakyReLU → Linear 256 → LeakyReLU → Linear 1
  *
- * An update asks for `real`, `paint`, `fake`, `back` and `learnLast` if G learns, and `learn`, in this order; a second worker does these while G
+ * An update asks for `real`, `paint`, `fake`, `learnLast` if G learns, and `learn`, in this order; a second worker does these while G
  * computes (partner.ts). Shapes: N images, a multiple of 8; P pixels. Activations are [features, N]; D reads N real images and, in
  * the columns after them, the N that G made.
  */
@@ -15,7 +15,6 @@ import {
   discriminatorShapes,
   LAST,
   lastShapes,
-  OWN_INPUTS,
   ownRows,
   SLOPE,
   weightOf,
@@ -56,11 +55,10 @@ export class Discriminator {
   readonly #dImages: Matrix;
   readonly #hidden: { y: Matrix; d: Matrix }[];
   readonly #logits: Matrix;
-  readonly #ofG: { y: Matrix; d: Matrix }; // What the last layer of G reads, and the last rows of its gradient
+  readonly #ofG: Matrix; // What the last layer of G reads
   readonly #room: Matrix;
   readonly #mean: Matrix | null;
   #count = 0; // N
-  #hiddenOfG: Floats = new Float32Array(); // A buffer
   #gradients = new Float64Array(); // Of D's loss, with respect to the logits
 
   private constructor(
@@ -70,7 +68,7 @@ export class Discriminator {
   ) {
     this.D = new Weights(memory, discriminatorShapes(pixels));
     this.last = new Weights(memory, lastShapes(pixels));
-    this.#ofG = { y: memory.matrix(WIDTHS[3], N), d: memory.matrix(WIDTHS[3] - OWN_INPUTS, N) };
+    this.#ofG = memory.matrix(WIDTHS[3], N);
     [this.#images, this.#dImages] = [memory.matrix(pixels, 2 * N), memory.matrix(pixels, N)];
     this.#inputs = centering ? memory.matrix(pixels, 2 * N) : this.#images;
     this.#mean = centering && memory.matrix(1, pixels, centering.mean);
@@ -97,13 +95,13 @@ export class Discriminator {
   paint(hidden: Floats) {
     const { memory, last } = this;
     const N = this.#count;
-    this.#ofG.y.write(hidden, N);
-    this.#hiddenOfG = hidden;
+    this.#ofG.write(hidden, N);
     const fakes = this.#images.from(N);
     const first = ownRows(fakes.rows);
     const [y, W] = [fakes, last.w[weightOf(LAST)]].map((one) => one.part(first, fakes.rows - first));
-    memory.linear(this.#ofG.y, W, last.w[biasOf(LAST)].from(first), y, N);
+    memory.linear(this.#ofG, W, last.w[biasOf(LAST)].from(first), y, N);
     memory.kernel.tanhForward(y.address, y.stride, y.rows, N);
+    return hidden;
   }
 
   /** Some images that the last update has generated, [count, P]. */
@@ -138,19 +136,12 @@ export class Discriminator {
     return { images, result };
   }
 
-  /** Returns the last rows of the gradient of what the last layer of G reads. */
-  back() {
-    const { d } = this.#ofG;
-    this.memory.inputGradient(this.#dImages, this.last.w[weightOf(LAST)].from(OWN_INPUTS), d, this.#count);
-    return d.read(this.#count, this.#hiddenOfG);
-  }
-
   /** Updates the last layer of G; its weights are written into a buffer. */
   learnLast({ weight, rate, beta1 }: { weight: Floats } & Rates) {
     const { w, g } = this.last;
     this.last.clearGradients();
     const [dWeight, dBias] = [g[weightOf(LAST)], g[biasOf(LAST)]];
-    this.memory.linearGradient(this.#dImages, this.#ofG.y, dWeight, dBias, this.#room, this.#count);
+    this.memory.linearGradient(this.#dImages, this.#ofG, dWeight, dBias, this.#room, this.#count);
     this.last.adam(rate, beta1);
     const { rows, columns } = w[weightOf(LAST)];
     return { weight: w[weightOf(LAST)].read(columns, weight), bias: w[biasOf(LAST)].read(rows) };

@@ -48,6 +48,5 @@ export const RUNNING: Shapes = Object.assign(
   })),
 );
 
-/** Of the last layer of G the partner makes the rows of the images after these, and the gradient of its inputs after so many. */
+/** Rows of the images that G's worker makes; the partner makes those after them. */
 export const ownRows = (pixels: number) => 8 * Math.floor(pixels / 16);
-export const OWN_INPUTS = 768;

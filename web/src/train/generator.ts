@@ -7,18 +7,7 @@
  */
 import type { Matrix, Memory } from "../compute/memory";
 import type { DiscriminatorStart, StepResult } from "./discriminator";
-import {
-  biasOf,
-  frontShapes,
-  LAST,
-  lastShapes,
-  NORMED,
-  OWN_INPUTS,
-  ownRows,
-  SLOPE,
-  weightOf,
-  WIDTHS,
-} from "./gan_layers";
+import { biasOf, frontShapes, LAST, lastShapes, NORMED, ownRows, SLOPE, weightOf, WIDTHS } from "./gan_layers";
 import type { Partner } from "./partner";
 import { matricesOf, Weights, writeAll } from "./weights";
 
@@ -147,22 +136,18 @@ export class Generator {
     const N = bytes.length / this.images.rows;
     void partner("real", bytes);
     const x = this.#hidden(N, true, w);
-    void partner("paint", x.read(N, hidden));
+    const painted = partner("paint", x.read(N, hidden));
     this.#paint(x, N, w, ownRows(this.images.rows)).read(N, images);
     const fake = partner("fake", { images, withG, areExchanged });
-    const [back, last] = withG ? [partner("back"), partner("learnLast", { weight, rate, beta1 })] : [];
+    const last = withG && partner("learnLast", { weight, rate, beta1 });
     const before = this.#learned;
     this.#learned = partner("learn", { r1, rate, beta1 });
     this.G.clearGradients();
     meanwhile();
-    const [{ images: gradients, result }] = await Promise.all([fake, before]);
-    this.#sent.images = gradients;
-    if (!back || !last) return result;
+    const [read, { images: gradients, result }] = await Promise.all([painted, fake, before]);
+    Object.assign(this.#sent, { hidden: read, images: gradients });
+    if (!last) return result;
     this.#dImages.write(gradients, N);
-    const { d } = this.#norms.at(-1)!;
-    this.memory.inputGradient(this.#dImages, w[weightOf(LAST)], d.part(0, OWN_INPUTS), N);
-    this.#sent.hidden = await back;
-    d.part(OWN_INPUTS, d.rows - OWN_INPUTS).write(this.#sent.hidden, N);
     this.#backward(N);
     this.G.adam(rate, beta1);
     const learned = await last;
@@ -174,13 +159,12 @@ export class Generator {
   #backward(N: number) {
     const { memory, G } = this;
     const first = this.#first;
-    let [dy, layer] = [first.d, 0];
+    let [dy, W, layer] = [this.#dImages, this.last[weightOf(LAST)], LAST];
     [...this.#norms].reverse().forEach(({ x, y, d, roots }, k) => {
-      if (k > 0) {
-        memory.linearGradient(dy, y, G.g[weightOf(layer)], G.g[biasOf(layer)], this.#room, N);
-        memory.inputGradient(dy, G.w[weightOf(layer)], d, N);
-      }
+      if (k > 0) memory.linearGradient(dy, y, G.g[weightOf(layer)], G.g[biasOf(layer)], this.#room, N);
+      memory.inputGradient(dy, W, d, N);
       layer = NORMED[2 - k];
+      W = G.w[weightOf(layer)];
       const [gamma, dGamma, dBeta] = [G.w[weightOf(layer + 1)], G.g[weightOf(layer + 1)], G.g[biasOf(layer + 1)]];
       memory.kernel.normBackward(
         ...[d.address, d.stride, x.address, x.stride, y.address, y.stride, y.rows, N],
@@ -189,7 +173,7 @@ export class Generator {
       dy = d;
     });
     memory.linearGradient(dy, first.y, G.g[weightOf(layer)], G.g[biasOf(layer)], this.#room, N);
-    memory.inputGradient(dy, G.w[weightOf(layer)], first.d, N);
+    memory.inputGradient(dy, W, first.d, N);
     memory.kernel.leakyBackward(first.d.address, first.d.stride, first.y.address, first.y.stride, WIDTHS[0], N, SLOPE);
     memory.linearGradient(first.d, this.z, G.g[weightOf(0)], G.g[biasOf(0)], this.#room, N);
   }

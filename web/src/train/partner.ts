@@ -2,7 +2,7 @@
 import { Caller, startWorker } from "./caller";
 import { Discriminator, type DiscriminatorStart } from "./discriminator";
 
-type Part = Pick<Discriminator, "real" | "paint" | "fake" | "back" | "learnLast" | "learn" | "generated" | "save">;
+type Part = Pick<Discriminator, "real" | "paint" | "fake" | "learnLast" | "learn" | "generated" | "save">;
 type Given<M extends keyof Part> = Parameters<Part[M]>;
 /** Calls a method, after those before it. The buffers of an argument go to it, and come back with the result. */
 export type Partner = <M extends keyof Part>(method: M, ...given: Given<M>) => Promise<ReturnType<Part[M]>>;
