@@ -3,8 +3,8 @@
  *
  *     D: image → Linear 512 → LeakyReLU → Linear 256 → LeakyReLU → Linear 1
  *
- * An update asks for `real`, `paint`, `fake`, `learnLast` if G learns, and `learn`, in this order; a second worker does these while G
- * computes (partner.ts). Shapes: N images, a multiple of 8; P pixels. Activations are [features, N]; D reads N real images and, in
+ * An update asks for `real`, `paint`, `fake`, `learnLast` if G learns, and `learn`, in this order; a second worker does these
+ * while G computes (partner.ts). Shapes: N images, a multiple of 8; P pixels. Activations are [features, N]; D reads N real images and, in
  * the columns after them, the N that G made.
  */
 import { Memory, type Matrix } from "../compute/memory";
@@ -108,8 +108,8 @@ export class Discriminator {
   generated = (count: number) => this.#images.readColumns(Math.min(this.#count, count), this.#count);
 
   /**
-   * Takes the first rows of the generated images [P, N], which become the gradients of G's loss before tanh if G learns. `areExchanged`: D learns to
-   * call them real.
+   * Takes the first rows of the generated images [P, N]; the buffer comes back with the gradients of G's loss before tanh, if G
+   * learns. `areExchanged`: D learns to call the images real.
    */
   fake({ images, withG, areExchanged }: { images: Floats; withG: boolean; areExchanged: boolean }) {
     const { memory, scale } = this;

@@ -1,5 +1,5 @@
 /**
- * G of the GAN in training, as `reviver.gan.networks` and `reviver.gan.step`; its last layer learns beside D (discriminator.ts).
+ * G of the GAN in training, as `reviver.gan.networks` and `reviver.gan.step`; its last layer learns beside D, in discriminator.ts.
  *
  *     z → Linear 128 → LeakyReLU → (Linear 256 → BatchNorm → LeakyReLU), the same with 512 and 1024 → Linear P → tanh
  *
@@ -11,11 +11,11 @@ import { biasOf, frontShapes, LAST, lastShapes, NORMED, ownRows, SLOPE, weightOf
 import type { Partner } from "./partner";
 import { matricesOf, Weights, writeAll } from "./weights";
 
-/** What an update does. `areExchanged`: D learns to call the generated images real. */
+/** What an update does. */
 export interface Step {
   bytes: Uint8Array; // Real images [N, P]
-  withG: boolean;
-  areExchanged: boolean;
+  withG: boolean; // Whether G learns
+  areExchanged: boolean; // Whether D learns to call the generated images real
   r1: number; // Weight of the penalty of R1
   rate: number; // Of Adam
   beta1: number;
@@ -129,7 +129,7 @@ export class Generator {
     return images;
   }
 
-  /** Makes an update of D, and of G if `withG`, from latents that are written already; `meanwhile` while the partner computes. */
+  /** Makes an update of D, and of G if it learns, from latents that are written already; `meanwhile` fills a wait. */
   async step({ bytes, withG, areExchanged, r1, rate, beta1 }: Step, meanwhile: () => void): Promise<StepResult> {
     const { partner, w } = this;
     const { hidden, images, weight } = this.#sent;
