@@ -87,7 +87,7 @@ export class Discriminator {
   real(bytes: Uint8Array) {
     const { values, width, rows } = this.#images;
     const N = (this.#count = bytes.length / rows);
-    for (let n = 0; n < N; n++) for (let p = 0; p < rows; p++) values[p * width + n] = BYTE_VALUES[bytes[n * rows + p]];
+    for (let p = 0; p < rows; p++) for (let n = 0; n < N; n++) values[p * width + n] = BYTE_VALUES[bytes[n * rows + p]];
     this.#discriminate(0);
   }
 
