@@ -44,7 +44,7 @@ TEXT = "z = sigmoid(W_z @ x + U_z @ h + b_z)\nh = z * h + (1 - z) * tanh(normali
 NETWORKS: dict[str, dict[str, Any]] = {
     "lstm": {"dataSize": 1000},
     "text": {"dataSize": 1000, "cell": TEXT},
-    "gan": {"epochs": 2},
+    "gan": {"epochs": 2, "inputCentering": "auto", "r1": 0.2, "penaltyInterval": 2, "ema": 0.9},
 }
 """Settings that differ from the original's."""
 UPDATES = {"lstm": 140, "text": 140, "gan": 20}

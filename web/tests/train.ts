@@ -59,8 +59,8 @@ function draw({ seed, purpose, draws }: NonNullable<Request["random"]>) {
 const digest = (weights: Record<string, Float32Array>) =>
   Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, sha256Hex(new Uint8Array(values.buffer))]));
 
-const pack = (run: LstmRun | GanRun, python?: Python) =>
-  python ? Buffer.from(packRun(run, "saved", python)).toString("base64") : null;
+const pack = async (run: LstmRun | GanRun, python?: Python) =>
+  python ? Buffer.from(await packRun(run, "saved", python)).toString("base64") : null;
 
 const inputsOf = (data: Sequences) => ("values" in data ? data.values : data.halves);
 
@@ -85,7 +85,7 @@ async function lstm({ lstm: settings, csv, updates = 0, saveAt, python }: Reques
   while (losses.length < updates) {
     losses.push(run.update());
     if (losses.length !== saveAt) continue;
-    folder = pack(run, python);
+    folder = await pack(run, python);
     run = await LstmRun.restore(run.save(), own);
   }
   const milliseconds = cpuUsage(start).user / 1000;
@@ -106,18 +106,18 @@ async function gan({ gan: settings, images, source = null, updates = 0, saveAt, 
   let folder: string | null = null;
   const bytes = Uint8Array.from(Buffer.from(images!, "base64"));
   let run = await GanRun.create({ ...GAN_ORIGINAL, ...settings }, { bytes, size: 28, source });
-  const initial = run.save();
+  const initial = await run.save();
   const start = cpuUsage();
   const losses = [];
   while (losses.length < updates) {
-    const { generatorLoss, discriminatorLoss } = run.update();
+    const { generatorLoss, discriminatorLoss } = await run.update();
     losses.push([generatorLoss, discriminatorLoss]);
     if (losses.length !== saveAt) continue;
-    folder = pack(run, python);
-    run = await GanRun.restore(run.save(), run.images);
+    folder = await pack(run, python);
+    run = await GanRun.restore(await run.save(), run.images);
   }
   const milliseconds = cpuUsage(start).user / 1000;
-  const last = run.save();
+  const last = await run.save();
   return {
     initial: { G: digest(initial.G.w), D: digest(initial.D.w) },
     last: { G: digest(last.G.w), D: digest(last.D.w), average: last.average && digest(last.average) },
@@ -131,9 +131,10 @@ async function open({ open: file, images, source = null, updates = 0, python }: 
   try {
     const run = await openRun(new Blob([Buffer.from(file!, "base64")]), python!, { images: known, sequences: null });
     const { settings, step } = run;
-    const losses = Array.from({ length: updates }, () => run.update());
+    const losses = [];
+    while (losses.length < updates) losses.push(await run.update());
     const recorded = run instanceof GanRun ? run.log.lines : run.epochs;
-    return { settings, step, losses, recorded, folder: pack(run, python) };
+    return { settings, step, losses, recorded, folder: await pack(run, python) };
   } catch (error) {
     return { error: (error as Error).message };
   }

@@ -60,20 +60,24 @@ export class Matrix {
     return new Matrix(this.memory, this.address + column * BYTES, this.rows, this.columns - column, this.width);
   }
 
+  /** Some rows from a row on, both multiples of 8, with the same numbers. */
+  part(first: number, rows: number): Matrix {
+    return new Matrix(this.memory, this.address + first * this.stride, rows, this.columns, this.width);
+  }
+
   clear(columns: number) {
     for (let r = 0; r < this.rows; r++) this.values.fill(0, r * this.width, r * this.width + columns);
   }
 
-  /** Writes numbers [rows, columns]. */
-  write(numbers: Float32Array) {
+  /** Writes numbers [rows, columns] into the first columns. */
+  write(numbers: Float32Array, columns = this.columns) {
     for (let r = 0; r < this.rows; r++)
-      this.values.set(numbers.subarray(r * this.columns, (r + 1) * this.columns), r * this.width);
+      this.values.set(numbers.subarray(r * columns, (r + 1) * columns), r * this.width);
   }
 
-  /** Returns the numbers [rows, columns]. */
-  read(): Float32Array<ArrayBuffer> {
-    const { rows, columns, width, values } = this;
-    const numbers = new Float32Array(rows * columns);
+  /** Returns the numbers [rows, columns] of the first columns, in a buffer. */
+  read(columns = this.columns, numbers = new Float32Array(this.rows * columns)): Float32Array<ArrayBuffer> {
+    const { rows, width, values } = this;
     for (let r = 0; r < rows; r++) numbers.set(values.subarray(r * width, r * width + columns), r * columns);
     return numbers;
   }

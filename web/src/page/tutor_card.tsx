@@ -32,12 +32,14 @@ export function TutorCard({ tutor, opened, go }: CardProps) {
     sheet.replaceSync(
       step?.at ? `${step.at} { outline: 3px solid var(--second); outline-offset: 0.3rem; border-radius: 2px }` : "",
     );
-    const scroll = setTimeout(() => {
+    const scroll = setInterval(() => {
       const place = step?.at && document.querySelector(step.at)?.getBoundingClientRect();
+      if (!place || !place.height) return; // it comes later
+      clearInterval(scroll);
       const free = card.current?.getBoundingClientRect().top ?? innerHeight;
-      if (place && (place.top < 0 || place.bottom > free)) scrollBy({ top: place.top - BAR });
+      if (place.top < 0 || place.bottom > free) scrollBy({ top: place.top - BAR });
     }, DRAWN);
-    return () => clearTimeout(scroll);
+    return () => clearInterval(scroll);
   }, [step, opened !== null]);
   if (!plan || !step) return null;
   const isLast = index === plan.steps.length - 1;

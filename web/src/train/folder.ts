@@ -6,8 +6,9 @@ import { LstmRun } from "./lstm_run";
 import type { Data } from "./protocol";
 import { unzipRun, zipRun, type Python, type RunRead } from "./run_files";
 
-export function packRun(run: LstmRun | GanRun, name: string, python: Python): Uint8Array<ArrayBuffer> {
-  const files = run instanceof GanRun ? ganFiles(run.save(), run.images, name, python) : lstmFiles(run, name, python);
+export async function packRun(run: LstmRun | GanRun, name: string, python: Python): Promise<Uint8Array<ArrayBuffer>> {
+  const files =
+    run instanceof GanRun ? ganFiles(await run.save(), run.images, name, python) : lstmFiles(run, name, python);
   return zipRun(files, name, python.version);
 }
 

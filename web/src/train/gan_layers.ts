@@ -17,7 +17,7 @@ const linear = (layer: number, inputs: number, outputs: number): Shapes => ({
   [biasOf(layer)]: [outputs],
 });
 
-export const generatorShapes = (latentSize: number, pixels: number): Shapes =>
+export const frontShapes = (latentSize: number): Shapes =>
   Object.assign(
     linear(0, latentSize, WIDTHS[0]),
     ...NORMED.map((layer, k) => ({
@@ -25,8 +25,14 @@ export const generatorShapes = (latentSize: number, pixels: number): Shapes =>
       [weightOf(layer + 1)]: [WIDTHS[k + 1]],
       [biasOf(layer + 1)]: [WIDTHS[k + 1]],
     })),
-    linear(LAST, WIDTHS[3], pixels),
   );
+
+export const lastShapes = (pixels: number) => linear(LAST, WIDTHS[3], pixels);
+
+export const generatorShapes = (latentSize: number, pixels: number): Shapes => ({
+  ...frontShapes(latentSize),
+  ...lastShapes(pixels),
+});
 
 export const discriminatorShapes = (pixels: number): Shapes => {
   const sizes = [pixels, ...D_WIDTHS, 1];
@@ -41,3 +47,6 @@ export const RUNNING: Shapes = Object.assign(
     [`layers.${layer + 1}.running_var`]: [WIDTHS[k + 1]],
   })),
 );
+
+/** Rows of the images that G's worker makes; the partner makes those after them. */
+export const ownRows = (pixels: number) => 8 * Math.floor(pixels / 16);

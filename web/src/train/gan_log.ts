@@ -1,7 +1,7 @@
 /** The lines of metrics.jsonl of a GAN, as Python writes them. */
 import { mean } from "d3-array";
 import { sigmoid } from "../kit/math";
-import type { StepResult } from "./gan";
+import type { StepResult } from "./discriminator";
 
 /** Means over the updates since the last line. */
 export interface GanLine {

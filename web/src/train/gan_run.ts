@@ -4,14 +4,17 @@
  * those of two machines do.
  */
 import { Memory, pad, type Matrix } from "../compute/memory";
-import { makeRng, Rng } from "../compute/random";
+import { makeRng, Rng, type RngState } from "../compute/random";
 import type { ClassifierSpec } from "../kit/manifest";
 import { spreadOf } from "./diagnosis";
-import { GanNetworks, type StepResult } from "./gan";
+import type { StepResult } from "./discriminator";
+import { biasOf, D_LAYERS, discriminatorShapes, generatorShapes, LAST, NORMED, weightOf, WIDTHS } from "./gan_layers";
 import { GanLog, linesOf } from "./gan_log";
-import { centeringOf } from "./inputs";
+import { Generator } from "./generator";
+import { BYTE_VALUES, centeringOf } from "./inputs";
+import { openPartner } from "./partner";
 import { checkChanges, checkSettings, GAN, type GanSettings } from "./settings";
-import { readAll, writeAll } from "./weights";
+import { type Floats, readAll, type SavedWeights, type Shapes, writeAll } from "./weights";
 
 /** Latents of the grid. */
 const GRID = 25;
@@ -28,7 +31,7 @@ export interface Images {
 }
 
 /** Where a run stands, without its images. */
-export type GanSaved = ReturnType<GanRun["save"]>;
+export type GanSaved = Awaited<ReturnType<GanRun["save"]>>;
 
 export class GanRun {
   readonly kind = "gan" as const;
@@ -39,17 +42,17 @@ export class GanRun {
   seconds = 0; // Time that it has trained; whoever trains it counts
   log: GanLog;
   #noise: Rng;
+  #next: { latents: Float32Array; noise: RngState } | null = null; // Latents of the next update, and before them the generator
   #order: Int32Array | null = null;
   #average: Record<string, Matrix> | null = null; // Moving average of G and of its running statistics; null without
   readonly count: number;
-  readonly #values = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
   readonly #grid: Float32Array;
   #real: Float32Array | null = null; // The first training images
 
   private constructor(
     readonly settings: GanSettings,
     readonly images: Images,
-    readonly networks: GanNetworks,
+    readonly generator: Generator,
   ) {
     this.count = images.bytes.length / images.size ** 2;
     this.log = new GanLog(this.updatesPerEpoch);
@@ -58,40 +61,42 @@ export class GanRun {
     if (settings.ema > 0) this.#startAverage();
   }
 
-  static async create(settings: GanSettings, images: Images): Promise<GanRun> {
+  static create = (settings: GanSettings, images: Images): Promise<GanRun> =>
+    GanRun.#open(settings, images, newWeights(settings, images.size ** 2));
+
+  static async #open(settings: GanSettings, images: Images, weights: Record<"G" | "D", SavedWeights>) {
     checkSettings(settings, GAN);
     const { latentSize, batchSize, batchNormEps } = settings;
     const count = images.bytes.length / images.size ** 2;
     if (!Number.isInteger(count) || count < 8 || count % 8)
       throw new Error(`the number of images must be a multiple of 8, got ${count}`);
-    const size = Math.max(batchSize, pad(GRID, 8));
     const pixels = images.size ** 2;
     const centering = settings.inputCentering === "auto" ? centeringOf(images.bytes, pixels) : null;
-    const memory = await Memory.create();
-    const networks = new GanNetworks(memory, latentSize, pixels, size, batchNormEps, centering);
-    networks.initialize(makeRng(settings.seed, "weights"));
-    return new GanRun(settings, images, networks);
+    const start = { pixels, batchSize: Math.max(batchSize, pad(GRID, 8)), centering, G: weights.G, D: weights.D };
+    const [memory, partner] = [await Memory.create(), await openPartner(start)];
+    return new GanRun(settings, images, new Generator(memory, latentSize, start, batchNormEps, partner));
   }
 
   static async restore(saved: GanSaved, images: Images): Promise<GanRun> {
-    const run = await GanRun.create(saved.settings, images);
+    const run = await GanRun.#open(saved.settings, images, saved);
     ({ step: run.step, epoch: run.epoch, position: run.position, generatorSteps: run.generatorSteps } = saved);
     run.#noise = Rng.restore(saved.noise);
     run.seconds = saved.seconds;
     run.log = GanLog.restore(saved.log, run.updatesPerEpoch);
-    run.networks.G.restore(saved.G);
-    run.networks.D.restore(saved.D);
-    writeAll(run.networks.running, saved.running);
+    writeAll(run.generator.running, saved.running);
     if (run.#average) writeAll(run.#average, saved.average ?? { ...saved.G.w, ...saved.running });
     return run;
   }
 
-  save() {
-    const { kind, settings, step, epoch, position, generatorSteps, networks, seconds } = this;
+  async save() {
+    const { kind, settings, step, epoch, position, generatorSteps, generator, seconds } = this;
+    const { D, last } = await generator.partner("save");
+    const front = generator.G.save();
+    const [w, v, m] = (["w", "v", "m"] as const).map((part) => ({ ...front[part], ...last[part] }));
     return {
       ...{ kind, settings: { ...settings }, step, epoch, position, generatorSteps, seconds },
-      ...{ noise: this.#noise.save(), log: this.log.save() },
-      ...{ G: networks.G.save(), D: networks.D.save(), running: readAll(networks.running) },
+      ...{ noise: this.#next?.noise ?? this.#noise.save(), log: this.log.save() },
+      ...{ G: { ...front, w, v, m }, D, running: readAll(generator.running) },
       average: this.#average && readAll(this.#average),
       metrics: linesOf(this.log, this.step, this.exactEpoch),
     };
@@ -100,7 +105,7 @@ export class GanRun {
   /** Returns a run that goes on from here with other settings. */
   async change(changes: Partial<GanSettings>): Promise<GanRun> {
     checkChanges(changes, GAN);
-    const saved = this.save();
+    const saved = await this.save();
     return GanRun.restore({ ...saved, settings: { ...saved.settings, ...changes } }, this.images);
   }
 
@@ -119,19 +124,24 @@ export class GanRun {
   }
 
   /** Makes one update of D, and of G if it is due. */
-  update(): StepResult {
-    const { settings, networks } = this;
+  async update(): Promise<StepResult> {
+    const { settings, generator } = this;
     const { batchSize, beta1, discriminatorSteps, r1, penaltyInterval } = settings;
-    const rate = this.#learningRate();
     this.#order ??= makeRng(settings.seed, `order/${this.epoch}`).permutation(this.count);
     const indices = this.#order.subarray(this.position, this.position + batchSize);
-    const N = indices.length;
-    this.#writeImages(indices);
-    networks.z.writeColumns(this.#noise.normal(N * settings.latentSize));
+    const [N, left] = [indices.length, this.count - this.position - indices.length || this.count];
+    generator.z.writeColumns(this.#next?.latents ?? this.#noise.normal(N * settings.latentSize));
+    this.#next = null;
     const withG = (this.step + 1) % discriminatorSteps === 0;
-    const penalty = this.step % penaltyInterval === 0 ? r1 * penaltyInterval : 0;
-    const result = networks.step(N, withG, penalty, settings.labels === "exchanged");
-    for (const one of withG ? [networks.G, networks.D] : [networks.D]) one.adam(rate, beta1);
+    const step = {
+      bytes: this.#imagesAt(indices),
+      ...{ withG, beta1, rate: this.#learningRate(), areExchanged: settings.labels === "exchanged" },
+      r1: this.step % penaltyInterval === 0 ? r1 * penaltyInterval : 0,
+    };
+    const result = await generator.step(step, () => {
+      const noise = this.#noise.save();
+      this.#next = { noise, latents: this.#noise.normal(Math.min(batchSize, left) * settings.latentSize) };
+    });
     this.step++;
     this.position += N;
     if (withG) this.#endGeneratorStep();
@@ -144,15 +154,14 @@ export class GanRun {
     return result;
   }
 
-  /** Returns some of the images that the last update, of N, has generated, [count, P] from -1 to 1. */
-  generated = (N: number, count: number) => this.networks.images.readColumns(Math.min(N, count), N);
+  /** Returns some of the images that the last update has generated, [count, P] from -1 to 1. */
+  generated = (count: number) => this.generator.partner("generated", count);
 
   grid(): Float32Array<ArrayBuffer> {
-    const { networks } = this;
-    networks.z.writeColumns(this.#grid);
-    const source = this.#average;
-    networks.generate(pad(GRID, 8), 0, false, source ?? networks.G.w, source ?? networks.running);
-    return networks.images.readColumns(GRID);
+    const { z, images, w } = this.generator;
+    z.writeColumns(this.#grid);
+    this.generator.generate(pad(GRID, 8), this.#average ?? w);
+    return images.readColumns(GRID);
   }
 
   /** As `GANConfig.learning_rate_at`. */
@@ -163,26 +172,21 @@ export class GanRun {
 
   /** How far apart samples are, to as many of the training images. */
   spreadOf(samples: Float32Array): number {
-    const { pixels } = this.networks;
-    this.#real ??= Float32Array.from(this.images.bytes.subarray(0, samples.length), (byte) => this.#values[byte]);
-    return spreadOf(samples, this.#real, pixels);
+    this.#real ??= Float32Array.from(this.images.bytes.subarray(0, samples.length), (byte) => BYTE_VALUES[byte]);
+    return spreadOf(samples, this.#real, this.images.size ** 2);
   }
 
-  #writeImages(indices: Int32Array) {
-    const { networks, images } = this;
-    const { values, width } = networks.images;
-    const { pixels } = networks;
-    indices.forEach((index, n) => {
-      const from = index * pixels;
-      for (let p = 0; p < pixels; p++) values[p * width + n] = this.#values[images.bytes[from + p]];
-    });
+  #imagesAt(indices: Int32Array) {
+    const { bytes, size } = this.images;
+    const [pixels, batch] = [size ** 2, new Uint8Array(indices.length * size ** 2)];
+    indices.forEach((index, n) => batch.set(bytes.subarray(index * pixels, (index + 1) * pixels), n * pixels));
+    return batch;
   }
 
   #startAverage() {
-    const { memory, G, running } = this.networks;
-    const sources = { ...G.w, ...running };
+    const { memory, w } = this.generator;
     this.#average = Object.fromEntries(
-      Object.entries(sources).map(([name, source]) => {
+      Object.entries(w).map(([name, source]) => {
         const copy = memory.matrix(source.rows, source.columns);
         copy.values.set(source.values);
         return [name, copy];
@@ -195,10 +199,26 @@ export class GanRun {
     this.generatorSteps++;
     if (!this.#average || this.generatorSteps % EMA_INTERVAL) return;
     const decay = emaRampup === 0 ? ema : Math.min(ema, 1 - 1 / (emaRampup * this.generatorSteps + 1));
-    const { memory, G, running } = this.networks;
-    for (const [name, source] of Object.entries({ ...G.w, ...running })) {
+    const { memory, w } = this.generator;
+    for (const [name, source] of Object.entries(w)) {
       const { address, end } = this.#average[name];
       memory.kernel.average(address, end - address, source.address, 1 - decay ** EMA_INTERVAL);
     }
   }
+}
+
+/** New weights as torch's: of G and then of D, in the order of their layers. */
+function newWeights({ seed, latentSize }: GanSettings, pixels: number) {
+  const rng = makeRng(seed, "weights");
+  const weightsOf = (shapes: Shapes, layers: number[]): SavedWeights => {
+    const w: Floats = {};
+    for (const layer of layers) {
+      const [rows, columns] = shapes[weightOf(layer)];
+      ({ weight: w[weightOf(layer)], bias: w[biasOf(layer)] } = rng.linear(columns, rows));
+    }
+    return { w, v: {}, m: {}, powers: [1, 1] };
+  };
+  const G = weightsOf(generatorShapes(latentSize, pixels), [0, ...NORMED, LAST]);
+  NORMED.forEach((layer, k) => (G.w[weightOf(layer + 1)] = new Float32Array(WIDTHS[k + 1]).fill(1)));
+  return { G, D: weightsOf(discriminatorShapes(pixels), D_LAYERS) };
 }

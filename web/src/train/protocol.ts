@@ -7,6 +7,7 @@
  *     const { status, gan } = await trainer.call("run", { updates: 1, grid: true });
  *     const saved = await trainer.call("save");                         // to rewind to, to fork, or to keep
  */
+import type { DiscriminatorStart } from "./discriminator";
 import type { GanLine } from "./gan_log";
 import type { GanSaved, Images } from "./gan_run";
 import type { LstmEpoch, LstmSaved, LstmUpdate } from "./lstm_run";
@@ -88,6 +89,9 @@ export interface Methods {
   pack: [{ name: string; python: Python }, Uint8Array<ArrayBuffer>];
   /** Goes on with the run in a zip, which may have learned from these images or sequences. */
   open: [{ file: Blob; python: Python } & Data, Opened];
+  script: [Blob, void]; // The worker's own, for a second one, which it asks the rest; see partner.ts
+  partner: [DiscriminatorStart, void];
+  part: [{ method: string; argument: unknown }, any];
 }
 
 export type Method = keyof Methods;

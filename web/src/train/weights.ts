@@ -21,10 +21,7 @@ export class Weights {
     private memory: Memory,
     readonly shapes: Shapes,
   ) {
-    const layers = () =>
-      Object.fromEntries(
-        Object.entries(shapes).map(([name, shape]) => [name, memory.matrix(shape.at(-2) ?? 1, shape.at(-1)!)]),
-      );
+    const layers = () => matricesOf(memory, shapes);
     [this.w, this.g, this.v, this.m] = [layers(), layers(), layers(), layers()];
     const ends = [this.w, this.g, this.v, this.m].map((part) => Object.values(part));
     this.#starts = ends.map(([first]) => first.address);
@@ -63,11 +60,17 @@ export class Weights {
     return { w: readAll(this.w), v: readAll(this.v), m: readAll(this.m), powers: this.#powers };
   }
 
+  /** Takes its part of what was saved. */
   restore(saved: SavedWeights) {
     for (const part of ["w", "v", "m"] as const) writeAll(this[part], saved[part]);
     this.#powers = saved.powers;
   }
 }
+
+export const matricesOf = (memory: Memory, shapes: Shapes): Record<string, Matrix> =>
+  Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [name, memory.matrix(shape.at(-2) ?? 1, shape.at(-1)!)]),
+  );
 
 /** Numbers of matrices by name. */
 export type Floats = Record<string, Float32Array<ArrayBuffer>>;
@@ -76,6 +79,7 @@ export type SavedWeights = { w: Floats; v: Floats; m: Floats; powers: [number, n
 export const readAll = (matrices: Record<string, Matrix>): Floats =>
   Object.fromEntries(Object.entries(matrices).map(([name, matrix]) => [name, matrix.read()]));
 
+/** Writes the numbers that there are. */
 export function writeAll(matrices: Record<string, Matrix>, numbers: Floats) {
-  for (const [name, values] of Object.entries(numbers)) matrices[name].write(values);
+  for (const [name, matrix] of Object.entries(matrices)) if (numbers[name]) matrix.write(numbers[name]);
 }

@@ -3,14 +3,18 @@ import { Classifier } from "../compute/classifier";
 import { Memory } from "../compute/memory";
 import { argmax } from "../kit/format";
 import { row } from "../kit/tensors";
+import { buffersOf } from "./caller";
+import { Discriminator } from "./discriminator";
 import { GanRun, type Images } from "./gan_run";
 import { LstmRun } from "./lstm_run";
 import { openRun, packRun } from "./folder";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "./settings";
+import { takeScript } from "./partner";
 import type { Method, Methods, Opened, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
 
 let current: LstmRun | GanRun | null = null;
 let classifier: Classifier | null = null;
+let part: Discriminator | null = null; // If this is the second worker of a GAN
 
 function present(): LstmRun | GanRun {
   if (!current) throw new Error("there is no run; start one first");
@@ -23,14 +27,14 @@ function status(): Status {
 }
 
 /** Makes updates until the run ends. */
-function train<U>(
-  run: { isFinished: boolean; step: number; update: () => U },
+async function train<U>(
+  run: { isFinished: boolean; step: number; update: () => U | Promise<U> },
   count: number,
   lossOf: (update: U) => number,
 ) {
   const found: U[] = [];
   while (found.length < count && !run.isFinished) {
-    found.push(run.update());
+    found.push(await run.update());
     if (!Number.isFinite(lossOf(found.at(-1)!)))
       throw new Error(
         `the loss is not finite at update ${run.step}; rewind, or start again with a lower learning rate`,
@@ -39,19 +43,19 @@ function train<U>(
   return found;
 }
 
-function advanceLstm(run: LstmRun, { updates: count, trace }: Run): Progress["lstm"] {
+async function advanceLstm(run: LstmRun, { updates: count, trace }: Run): Promise<Progress["lstm"]> {
   const first = run.epochs.length;
-  const updates = train(run, count, ({ loss }) => loss);
+  const updates = await train(run, count, ({ loss }) => loss);
   return { updates, epochs: run.epochs.slice(first), ...(trace?.length && { trace: run.trace(trace) }) };
 }
 
-function advanceGan(run: GanRun, { updates: count, grid, classes = 0 }: Run): Progress["gan"] {
+async function advanceGan(run: GanRun, { updates: count, grid, classes = 0 }: Run): Promise<Progress["gan"]> {
   const first = run.log.lines.length;
-  const found = train(run, count, (update) => update.generatorLoss + update.discriminatorLoss);
+  const found = await train(run, count, (update) => update.generatorLoss + update.discriminatorLoss);
   const updates = found.map(({ generatorLoss, discriminatorLoss }) => ({ generatorLoss, discriminatorLoss }));
   const none = new Float32Array();
   const { realLogits, fakeLogits } = found.at(-1) ?? { realLogits: none, fakeLogits: none };
-  const classified = classify(run, fakeLogits.length, classes); // before the grid takes the place of the images
+  const classified = await classify(run, fakeLogits.length, classes);
   const shown = grid ? run.grid() : undefined;
   const spread = shown && run.spreadOf(shown);
   return {
@@ -66,17 +70,17 @@ function advanceGan(run: GanRun, { updates: count, grid, classes = 0 }: Run): Pr
 }
 
 /** Classes of some of the images that the last update, of N, has generated. */
-function classify(run: GanRun, N: number, count: number): number[] | undefined {
+async function classify(run: GanRun, N: number, count: number): Promise<number[] | undefined> {
   if (!classifier || !N || !count) return undefined;
   const { length: K } = classifier.spec.classNames;
-  const probabilities = classifier.probabilities(run.generated(N, count));
+  const probabilities = classifier.probabilities(await run.generated(count));
   return Array.from({ length: probabilities.length / K }, (_, n) => argmax(row(probabilities, n, K)));
 }
 
-function advance(asked: Run): Progress {
+async function advance(asked: Run): Promise<Progress> {
   const run = present();
   const [start, step] = [performance.now(), run.step];
-  const results = run.kind === "lstm" ? { lstm: advanceLstm(run, asked) } : { gan: advanceGan(run, asked) };
+  const results = run.kind === "lstm" ? { lstm: await advanceLstm(run, asked) } : { gan: await advanceGan(run, asked) };
   const milliseconds = performance.now() - start;
   run.seconds += milliseconds / 1000;
   return { status: status(), updates: run.step - step, milliseconds, ...results };
@@ -123,14 +127,12 @@ const methods: Record<Method, (argument: any) => unknown> = {
   pack: ({ name, python }: Methods["pack"][0]) => packRun(present(), name, python),
   restore,
   open,
+  script: takeScript,
+  async partner(start: Methods["partner"][0]) {
+    part = await Discriminator.create(start);
+  },
+  part: ({ method, argument }: Methods["part"][0]) => (part as any)[method](argument),
 };
-
-/** Buffers of all numbers in a value, which go to the page without a copy. */
-function buffers(value: unknown, found = new Set<Transferable>()): Set<Transferable> {
-  if (ArrayBuffer.isView(value)) found.add(value.buffer as ArrayBuffer);
-  else if (value && typeof value === "object") for (const part of Object.values(value)) buffers(part, found);
-  return found;
-}
 
 const scope = globalThis as unknown as {
   onmessage: ((event: MessageEvent<Request>) => void) | null;
@@ -141,7 +143,7 @@ let last: Promise<void> = Promise.resolve();
 async function answer({ id, method, argument }: Request) {
   try {
     const result = await methods[method](argument);
-    scope.postMessage({ id, result }, [...buffers(result)]);
+    scope.postMessage({ id, result }, [...buffersOf(result)]);
   } catch (error) {
     scope.postMessage({ id, error: (error as Error).message }, []);
   }
