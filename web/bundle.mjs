@@ -58,7 +58,7 @@ export async function bundle(entry, options) {
     legalComments: "none",
     jsx: "automatic",
     jsxImportSource: "preact",
-    loader: { ".cell": "text" },
+    loader: { ".cell": "text", ".txt": "text" },
     plugins: [parts],
     ...options,
   });
