@@ -43,9 +43,8 @@ class Seen(NamedTuple):
 
 
 def kind(network: nn.Module) -> Any:
-    """Return what networks of one kind share: their class, or their shapes if it is one of torch."""
-    is_plain = type(network) is nn.Sequential
-    return tuple(tuple(each.shape) for each in network.parameters()) if is_plain else type(network)
+    """Return what networks of one kind share: their class and their shapes."""
+    return type(network), tuple(tuple(each.shape) for each in network.parameters())
 
 
 class Watch:
@@ -116,10 +115,19 @@ class Watch:
             sizes = [each.numel() // len(args[0]) for each in (args[0], result)] if is_rows(args[0], result) else (0, 0)
             self.seen[key] = Seen(module, inputs, (sizes[0], sizes[1]))
 
+    @classmethod
+    def first(cls, kind: Any) -> Seen | None:
+        """Return the first network of a class that was called."""
+        return next((each for each in cls.seen.values() if type(each.network) is kind), None)
+
+    @classmethod
+    def held(cls) -> set[int]:
+        """Return the identities of the tensors that an optimizer has that stepped."""
+        return {id(each) for optimizer in cls.optimizers for group in optimizer.param_groups for each in group["params"]}
+
     def unheld(self, loose_tensors: Any) -> str:
         """Return a matrix of a network that gets a gradient and that no optimizer has, though one has others of it."""
-        groups = [group for each in self.optimizers for group in each.param_groups]
-        held = {id(each) for group in groups for each in group["params"]}
+        held = self.held()
         for network, *_ in self.seen.values():
             own = dict(network.named_parameters()) | loose_tensors(network)
             if held & set(map(id, own.values())):
