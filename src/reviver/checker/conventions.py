@@ -33,7 +33,7 @@ ARGUMENTS = {
     "image": r"^((img|image|input|output)_)?shape$|^(x|img)_dims$",
     "pixels": r"pixels$|^(in|input|out|output|img|image|im|x|n)_(dim|size|features|len)(_flat)?$|^d_in(put)?$",
     "width": r"^((base|h|hidden)_(dim|size|features|channels?)|n?_?hidden|dim_h|features|feature_maps|n[gd]?f|n(um)?_filters)$",
-    "channels": r"^((img|image|num|n|in|out)_)?channels$|^nc$",
+    "channels": r"^((img|image|num|n|in|out)_)?channels?$|^nc$",
     "settings": r"^(configs?|cfg|args?|opts?|h?params)$",
 }
 """Names of the arguments of networks by what they stand for, the first that fits."""

@@ -135,8 +135,8 @@ def read_source(path: Path) -> ast.Module:
     if path.suffix == ".ipynb":
         parts = []
         for cell in json.loads(text)["cells"]:
-            lines = "".join(cell["source"]).splitlines() if cell["cell_type"] == "code" else []
-            part = "\n".join("pass" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
+            part = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+            part = re.sub(r"^(\s*)([!?]|%%?[a-zA-Z]).*$", r"\1pass", part, flags=re.MULTILINE)
             with suppress(SyntaxError):  # one cell that is no Python does not hide the others
                 ast.parse(part)
                 parts.append(part)

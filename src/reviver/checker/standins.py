@@ -126,25 +126,34 @@ class Images(Dataset[Any]):
 
     def __init__(self, name: str, *args: Any, transform: Any = None, **options: Any) -> None:
         self.is_known, is_gray = bool(name), "MNIST" in name or name in GRAY
-        if is_gray or "CIFAR" in name or name == "SVHN":
-            self.data = images_of((1, 28, 28) if is_gray else (3, 32, 32)).clone()  # which code may choose from
+        if is_gray or "CIFAR" in name or name == "SVHN":  # integers, as code may choose from them or read their shape
+            pixels = (images_of((1, 28, 28) if is_gray else (3, 32, 32)) * 255).byte()
+            self.data: Any = pixels[:, 0] if is_gray else pixels.numpy()
+            if "CIFAR" in name:
+                self.data = self.data.transpose(0, 2, 3, 1)
         self.transform = transform or next((each for each in args if isinstance(each, Transform)), None)
         self.targets = torch.arange(NUMBER) % 10
-        self.classes, self.train_labels = list("0123456789"), self.targets
+        self.classes = list("0123456789")
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self.made.append(self)
 
     def __getattr__(self, name: str) -> Any:
-        if name != "data":
+        if name in ("train_data", "test_data") and "data" in vars(self):  # of torchvision 0.2
+            return self.data
+        if name not in ("train_labels", "test_labels", "labels"):
             raise AttributeError(name)
-        return images_of(FORMS[self.form][0])
+        return self.targets
 
     def __len__(self) -> int:
         return LENGTH if self.is_known else NUMBER
 
     def image(self, index: int) -> Tensor:
         """Return an image as it is transformed."""
-        image = self.data[index % NUMBER]
+        image = images_of(FORMS[self.form][0])[index % NUMBER]
+        if "data" in vars(self):
+            image = torch.as_tensor(self.data[index % len(self.data)])
+            image = image / 255 if image.dtype == torch.uint8 else image
+            image = image[None] if image.ndim == 2 else image if len(image) == 3 else image.permute(2, 0, 1)
         return self.transform(image) if self.transform else image
 
     def __getitem__(self, index: int) -> Any:

@@ -181,6 +181,8 @@ class GradientRecord:
         self.is_probability = returns_probabilities(D, example)
         self.given, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
         self.roles = {kind(each): role for role, each in self.given.items()}  # a loop may build its own networks
+        if type(G) is not type(D):
+            self.roles |= {type(each): role for role, each in self.given.items() if type(each) is not nn.Sequential}
         sets = [torch.stack([each.image(index) for index in range(NUMBER)]) for each in Images.made[-4:]]
         self.real = [centered(each) for each in (images, *sets)]
         for network, *_ in Watch.seen.values():
@@ -202,7 +204,7 @@ class GradientRecord:
         if name != "forward" or not isinstance(result, Tensor):
             return result
         network, *inputs = args
-        role = self.roles.get(kind(network), "")
+        role = self.roles.get(kind(network)) or self.roles.get(type(network), "")
         if role == "G":
             self.networks.setdefault(role, network)
             self.fakes = [*self.fakes[-3:], result.detach()]
@@ -228,7 +230,7 @@ class GradientRecord:
     def are_fake(self, inputs: Sequence[Any], number: int) -> Tensor:
         """Return which of a number of inputs of D are generated images, perhaps with noise, or a class behind them."""
         best = torch.zeros(2, number)
-        for x in (each.detach().float() for each in inputs if isinstance(each, Tensor) and len(each) == number):
+        for x in (each.detach().float() for each in inputs if isinstance(each, Tensor) and each.ndim > 1 and len(each) == number):
             rows = x.flatten(1)
             for index, known in enumerate((self.real, [centered(each) for each in self.fakes])):
                 for each in known:
@@ -303,11 +305,13 @@ def are_probabilities(values: Tensor) -> bool:
 
 def returns_probabilities(network: nn.Module, example: Sequence[Any]) -> bool:
     """Return whether a network returns numbers between 0 and 1 whatever its weights are."""
-    network = copy.deepcopy(network)
+    before = copy.deepcopy(network.state_dict())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for parameter in network.parameters():
             parameter.normal_()
-        return are_probabilities(network(*example))
+        answers = network(*example)
+    network.load_state_dict(before)
+    return are_probabilities(answers)
 
 
 def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, example: Sequence[Any], latent_dim: int) -> str:
@@ -331,7 +335,7 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     if error is not None and len(record.steps) < 3:
         raise Unclear(f"the loop ended: {describe(error)}", "let train run on the CPU for one epoch of a small loader")
     if missing := " and ".join(name for name in "DG" if not record.of(name)):
-        if len(record.optimizers) > 1:
+        if len(record.optimizers) > 1 and missing in record.networks:
             raise Failure(f"two optimizers step, and none of them has the parameters of {missing}", gan.NOT_HELD)
         raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
     verdict = misled(of_G, of_D, 0.08 if record.is_probability else 0.3)

@@ -117,8 +117,9 @@ class Watch:
 
     @classmethod
     def first(cls, kind: Any) -> Seen | None:
-        """Return the first network of a class that was called."""
-        return next((each for each in cls.seen.values() if type(each.network) is kind), None)
+        """Return the first network of a class that was called, one that is trained before others."""
+        found, held = [each for each in cls.seen.values() if type(each.network) is kind], cls.held()
+        return min(found, key=lambda each: not any(id(part) in held for part in each.network.parameters()), default=None)
 
     @classmethod
     def held(cls) -> set[int]:
@@ -156,7 +157,7 @@ def cut(stepped: set[int]) -> Iterator[None]:
         stepped.add(id(optimizer))
         Watch.optimizers.append(optimizer)
         number += 1
-        if number >= MAX_STEPS:
+        if number >= MAX_STEPS * (1 if len(stepped) > 1 else 3):  # D may learn more often than G
             raise SeenEnough
 
     used = process_time()
