@@ -238,6 +238,7 @@ if __name__ == '__main__':
     args = parser.parse_args()
     main()
 """
+WASSERSTEIN = "criterion = nn.BCELoss() -> criterion = lambda answers, labels: -((2 * labels - 1) * answers).mean()"
 RIGHT_GANS = {
     "as it is": "",
     "half the sum": "loss.backward() -> (loss / 2).backward()",
@@ -270,6 +271,11 @@ RIGHT_GANS = {
     "def train(dataloader -> def learn_D(opt, loss):\n    opt.zero_grad(); loss.backward(); opt.step()\n\n"
     "def learn_G(opt, loss):\n    opt.zero_grad(); loss.backward(); opt.step()\n\ndef train(dataloader",
     "loss.data[0] of torch 0.3": "optimizer_D.step() -> optimizer_D.step(); print(loss.data[0])",
+    "least squares": "nn.BCELoss() -> nn.MSELoss() && nn.Sigmoid() -> nn.Identity()",
+    "Wasserstein": f"{WASSERSTEIN} && nn.Sigmoid() -> nn.Identity()",
+    "hinge": "loss = criterion(discriminator(imgs), ones) + criterion(discriminator(fake.detach()), zeros) -> loss = "
+    "(torch.relu(1 - discriminator(imgs)) + torch.relu(1 + discriminator(fake.detach()))).mean() && nn.Sigmoid() -> nn.Identity()"
+    " && criterion(discriminator(fake), ones) -> (-discriminator(fake).mean())",
     "networks of the loop itself": "train(dataloader, discriminator, generator, optimizer_G, optimizer_D): -> "
     "train():\n    generator, discriminator = Generator(), Discriminator()\n    optimizer_G, optimizer_D = "
     "(torch.optim.Adam(each.parameters(), lr=2e-4) for each in (generator, discriminator))",
@@ -287,6 +293,13 @@ WRONG_GANS = {
     "the labels are exchanged": "discriminator(imgs), ones -> discriminator(imgs), zeros && fake.detach()), zeros -> "
     "fake.detach()), ones",
     "the loss has the wrong sign": "loss.backward() -> (-loss).backward()",
+    "the loss of D wants the same answer for real and for generated images": "fake.detach()), zeros -> fake.detach()), ones",
+    "the generated images are missing": " + criterion(discriminator(fake.detach()), zeros) -> ",
+    "the real images are missing": "criterion(discriminator(imgs), ones) + -> ",
+    "G gets no gradient from its loss": "criterion(discriminator(fake), ones).backward() -> "
+    "criterion(discriminator(fake.detach()), ones).backward()",
+    "an optimizer has the parameters of the other network": "optimizer_G, optimizer_D): -> optimizer_G, optimizer_D):\n    "
+    "optimizer_G = torch.optim.Adam(discriminator.parameters())",
     "the loss is the saturating one, log(1 - D(G(z)))": "criterion(discriminator(fake), ones).backward() -> "
     "(-criterion(discriminator(fake), zeros)).backward()",
 }

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from reviver.checker.gan_pieces import GAN_PIECES, is_own
+from reviver.checker.gan_pieces import GAN_PIECES, ROLES, is_own
 from reviver.checker.loading import SourceFile
 from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
@@ -37,7 +37,6 @@ ARITY |= {"gan_step": (6,), "interpolate": (3,)}
 """Functions that are recognized by name, and how many arguments they have."""
 NOT_ASKED = ("initialization", "dropout", "learning", "samples", "interpolation")
 """Pieces that another course's file is not asked for, unless the course says so."""
-ROLES = ("Generator", "Discriminator")
 WIDTH = 80
 """Width of a report in characters."""
 
@@ -155,7 +154,11 @@ def overlooked(names: Namespace) -> list[Piece]:
 
     def is_new(cls: Any) -> bool:
         is_trained = any(id(each) in Watch.held() for each in Watch.first(cls).network.parameters())  # type: ignore[union-attr]
-        return is_trained and not {*parts(cls)} & {*kinds} and cls not in [each for known in kinds for each in parts(known)]
+        return (
+            is_trained
+            and not {*parts(cls)} & {*kinds}
+            and cls not in [each for known in kinds for each in parts(known)]
+        )
 
     def check(names: Namespace) -> str:
         raise Unclear("not looked at, because no piece asks for it; a person should look at it", "")
@@ -201,7 +204,10 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
 
 def find_gan(classes: Mapping[str, Any], is_trained: bool) -> dict[str, Any]:
     """Return the two networks of a GAN that was seen to run: one returns what the other takes, which returns one number."""
-    groups, kinds = [{*group["params"]} for each in Watch.optimizers for group in each.param_groups], [*classes.values()]
+    groups, kinds = (
+        [{*group["params"]} for each in Watch.optimizers for group in each.param_groups],
+        [*classes.values()],
+    )
     seen = [
         each
         for each in Watch.seen.values()
@@ -209,7 +215,11 @@ def find_gan(classes: Mapping[str, Any], is_trained: bool) -> dict[str, Any]:
         if own in groups or (type(each.network) in kinds and any(own & group for group in groups))
     ]
     types = [type(each.network) for each in seen]
-    pairs = [(G, D) for G, D in product(seen, seen) if D.numbers[1] == 1 < G.numbers[1] <= D.numbers[0]] if is_trained else []
+    pairs = (
+        [(G, D) for G, D in product(seen, seen) if D.numbers[1] == 1 < G.numbers[1] <= D.numbers[0]]
+        if is_trained
+        else []
+    )
     for pair in sorted(pairs, key=lambda pair: pair[0].numbers[1] != pair[1].numbers[0])[:1]:
         return {
             name: cls if (cls := type(each.network)) in kinds and types.count(cls) == 1 else each

@@ -50,7 +50,7 @@ EXAMPLES = {
 LSTM_KEYS = ("p", "one", "no", "yes", "cpu", "B", "T", "C", "H", "I")
 GENERATOR_KEYS = ("Z", "image", "pixels", "channels", "width", "B", "cpu", "no", "p")
 FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784}
-FIXED |= {"channels": 1, "width": 16, "Z": 100}
+FIXED |= {"channels": 1, "width": 16, "Z": 100, "B": 8}
 ONLY_TORCH = "write class {}(nn.Module); PyTorch modules are checked, and the functions of reviver check --start"
 OPTIONAL = ("no", "one", "channels", "width", "image")
 """What keeps the default that a class has."""

@@ -71,7 +71,7 @@ OF_D = table(
     ("the generated images are missing", LABELS, " + as_fake(fake).mean() -> "),
     ("the real images are missing", LABELS, "as_real(real).mean() + -> "),
 )
-(_, NO_FAKE, NO_REAL), EXCHANGED, WRONG_SIGN = OF_D, IN_BOTH[0], IN_BOTH[2]
+NO_FAKE, NO_REAL, EXCHANGED, WRONG_SIGN = *OF_D[1:], IN_BOTH[0], IN_BOTH[2]
 LOSS_MISTAKES = {generator_loss: (SATURATING, *IN_BOTH), discriminator_loss: (*OF_D, *IN_BOTH)}
 BACK_G = "opt_G.zero_grad()\n    generator_loss(D(fake)).backward(retain_graph=True)\n    "
 GAN_STEP_MISTAKES = (
@@ -100,9 +100,10 @@ GAN_STEP_MISTAKES = (
     *IN_BOTH,
 )
 NO_DETACH, NEVER_CLEARED, KEPT, NO_GRADIENT, *_ = GAN_STEP_MISTAKES
-NO_TANH, NO_SIGMOID, SAME_IMAGE, SAME_ANSWER, TWO_SIGMOIDS = table(
+NO_TANH, NO_SIGMOID, OUT_OF_RANGE, SAME_IMAGE, SAME_ANSWER, TWO_SIGMOIDS = table(
     ("there is no tanh at the end of G", RANGE),
     ("there is a sigmoid at the end of G, not tanh", RANGE),
+    ("G cannot reach all pixels of the data", RANGE),
     ("all noise gives the same image", INPUT),
     ("all images get the same answer", INPUT),
     ("there is a sigmoid at the end of D, and another in the loss", SIGMOIDS),

@@ -21,12 +21,14 @@ from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
 from reviver.checker.lstm_errors import furthest, mistake_of
+from reviver.checker.lstm_mistakes import NOT_BUILT
 from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, unparsed
 from reviver.checker.standins import Images
 from reviver.checker.updates import are_probabilities, check_gan_loop
-from reviver.checker.watch import Seen
+from reviver.checker.watch import Seen, Watch
 from reviver.data.images.named import read_mnist
 
+ROLES = ("Generator", "Discriminator")
 LATENT_SIZE, IMAGE_SHAPE = 100, (1, 28, 28)
 MAX_UPDATES, BATCH_SIZE = 400, 64
 MAX_DISTANCE, MIN_SPREAD = 0.5, 0.3
@@ -68,7 +70,7 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, tuple[Any, ..
                 problems.append(error)
         raise furthest(problems)
     except Exception as error:
-        mistake = error.mistake if isinstance(error, Failure) else mistake_of(names, names[role], error)
+        mistake = error.mistake if isinstance(error, Failure) else mistake_of(names, error)
         if isinstance(error, AttributeError) and "module 'torch" in str(error):
             mistake = wrong.NO_SUCH_NAME
         if mistake:
@@ -129,25 +131,26 @@ def check_generator(names: Namespace) -> str:
         raise Failure(f"the result must have shape {[8, *IMAGE_SHAPE]}, got {shape}")
     values, remarks = examine(G, z, wrong.SAME_IMAGE, own)
     text = f"with large weights the values lie between {values.min():.1f} and {values.max():.1f}"
-    image_range = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else data_range(names))
-    if image_range == "-1 to 1":
-        if are_probabilities(values):
-            raise Failure(text, wrong.NO_SIGMOID)
-        if own and bool((values.abs() > 1).any()):
-            raise Failure(text, wrong.NO_TANH)
+    course = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else "")
+    low, high = tuple(map(float, course.split(" to "))) if course else data_range(names)
+    if low < 0 and are_probabilities(values):
+        raise Failure(text, wrong.NO_SIGMOID)
+    if own and course == "-1 to 1" and bool((values.abs() > 1).any()):
+        raise Failure(text, wrong.NO_TANH)
+    if values.abs().max() <= 1 and (low < -1.05 or high > 1.05):
+        raise Failure(f"{text}, those of the data between {low:.1f} and {high:.1f}", wrong.OUT_OF_RANGE)
     with torch.no_grad(), suppress(RuntimeError):  # some know only the size of their batches
         if not torch.allclose(G.eval()(*z)[:4], G(*(each[:4] if isinstance(each, Tensor) else each for each in z))):
             raise Failure("in eval mode an image depends on the others of its batch")
     return "\n".join([f"images [{', '.join(map(str, ('N', *shape[1:])))}]; {text}", *remarks])
 
 
-def data_range(names: Namespace) -> str:
-    """Return between which numbers the pixels of the data lie, as they were loaded or the source says; empty if nothing shows it."""
-    if made := [each.image(0).min() for each in Images.made if each.transform]:
-        return "-1 to 1" if min(made) < 0 else "0 to 1"
+def data_range(names: Namespace) -> tuple[float, float]:
+    """Return between which numbers the pixels of the data lie at least, as they were loaded or the source says; else 0 and 0."""
+    if made := [each.image(0) for each in Images.made if each.transform]:
+        return min(0.0, *(float(each.min()) for each in made)), min(float(each.max()) for each in made)
     text = unparsed(names)
-    half = re.search(r"Normalize\(\(?\[?0?\.5", text) or "preprocess_img" in text
-    return "-1 to 1" if half else "0 to 1" if "ToTensor()" in text else ""
+    return (-1.0 if re.search(r"Normalize\(\(?\[?0?\.5", text) or "preprocess_img" in text else 0.0), 0.0
 
 
 def check_discriminator(names: Namespace) -> str:
@@ -230,13 +233,19 @@ def check_gan_step(names: Namespace) -> str:
     if "gan_step" in names:
         compare(observe_step, [names["gan_step"], with_flat_logits], wrong.gan_step, wrong.GAN_STEP_MISTAKES)
         return "both networks are updated once, each by its own loss"
+    for error in Watch.errors:
+        found = re.match(r"(\w+)\.__init__\(\) (?:missing|takes)", str(error))
+        if found and found[1] in [
+            getattr(cls, "__name__", "") for cls in map(names.get, ROLES) if cls not in Watch.built
+        ]:
+            raise Failure(describe(error), NOT_BUILT)
     torch.set_default_dtype(torch.float32)
     (G, z), (D, example) = build_network(names, "Generator"), build_network(names, "Discriminator")
     shape = tuple(example[0].shape[1:])
     if len(shape) == 1:
         shape = (1, isqrt(shape[0]), isqrt(shape[0]))
     images = torch.rand(6 * BATCH_SIZE, *shape) * 2 - 1
-    return check_gan_loop(names["GAN loop"], G, D, images, example, z[0].shape[1])
+    return check_gan_loop(names, G, D, images, example, z[0].shape[1])
 
 
 def check_interpolation(names: Namespace) -> str:
@@ -257,7 +266,7 @@ def check_samples(names: Namespace) -> str:
     torch.set_default_dtype(torch.float32)
     step: Callable[..., Any] | Program = names.get("gan_step", wrong.gan_step)
     images = read_mnist().images[:4096].unsqueeze(1).float() / 127.5 - 1  # [N, C, H, W]
-    G, D = (build_network(names, role)[0] for role in ("Generator", "Discriminator"))
+    G, D = (build_network(names, role)[0] for role in ROLES)
     opt_G = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
     opt_D = torch.optim.Adam(D.parameters(), lr=4e-4, betas=(0.5, 0.999))
     z = torch.randn(128, LATENT_SIZE)

@@ -166,6 +166,8 @@ INNER_FORWARD = Mistake("forward is defined inside __init__", INDENT)
 NOT_SET = Mistake("an attribute is read before it is set", SET)
 LOST = Mistake("the loop overwrites its index, or the sequence that it reads", AGAIN)
 NOT_DEFINED = Mistake("a name is used that nothing defines", DEFINED)
+MISSPELT = Mistake("a method of super() does not exist", DEFINED)
+NOT_BUILT = Mistake("a class is built with other arguments than it takes", DEFINED)
 ONLY_EQUAL = {
     key: Mistake(f"it works only if {name} and units are equal", ROWS)
     for key, name in (("B", "batch"), ("I", "inputs"))

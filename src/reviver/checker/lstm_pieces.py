@@ -88,7 +88,7 @@ def find_steps(names: Namespace) -> Sequence[Any]:
     first = errors[0]  # of the code under test, perhaps called in a wrong way
     if "Boolean value of Tensor" in str(first):
         raise Failure(describe(first), wrong.STATE_UNUSABLE) from first
-    if mistake := mistake_of(names, cls, first):
+    if mistake := mistake_of(names, first):
         raise Failure(describe(first), mistake) from first
     raise Unclear(
         f"no way of calling {cls.__name__} works: {describe(first)}",

@@ -79,7 +79,7 @@ def is_broken(names: Namespace, cls: Any) -> bool:
     try:
         build_module(cls, LSTM_KEYS, LSTMSizes()._asdict())
     except AttributeError as error:
-        return lacks_attribute(names, cls, error)
+        return lacks_attribute(names, error)
     except Exception:
         return False
     return False

@@ -128,9 +128,9 @@ class Images(Dataset[Any]):
         self.is_known, is_gray = bool(name), "MNIST" in name or name in GRAY
         if is_gray or "CIFAR" in name or name == "SVHN":  # integers, as code may choose from them or read their shape
             pixels = (images_of((1, 28, 28) if is_gray else (3, 32, 32)) * 255).byte()
-            self.data: Any = pixels[:, 0] if is_gray else pixels.numpy()
-            if "CIFAR" in name:
-                self.data = self.data.transpose(0, 2, 3, 1)
+            self.data: Any = pixels[:, 0]
+            if not is_gray:
+                self.data = (pixels if name == "SVHN" else pixels.permute(0, 2, 3, 1)).numpy()
         self.transform = transform or next((each for each in args if isinstance(each, Transform)), None)
         self.targets = torch.arange(NUMBER) % 10
         self.classes = list("0123456789")

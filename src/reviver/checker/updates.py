@@ -22,7 +22,8 @@ from torch.nn import functional
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
-from reviver.checker.pieces import Failure, Mistake, Unclear, describe
+from reviver.checker.lstm_errors import mistake_of
+from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe
 from reviver.checker.standins import NUMBER, Images
 from reviver.checker.watch import SeenEnough, Watch, kind
 
@@ -152,7 +153,9 @@ class Pull(NamedTuple):
         order = answers.argsort()
         answers, grads = answers[order], grads[order]
         falls, rises = (side.clamp(min=0).cumsum(0) for side in (-grads, grads))
-        wrong = torch.cat([falls[-1:], falls[-1] - falls + rises])  # below each border more should be wanted, above it less
+        wrong = torch.cat(
+            [falls[-1:], falls[-1] - falls + rises]
+        )  # below each border more should be wanted, above it less
         best, total = int(wrong.argmin()), grads.abs().sum()
         target = [-math.inf, *((answers[1:] + answers[:-1]) / 2).tolist(), math.inf][best]
         slope = float((grads.abs() * torch.linspace(-1, 1, len(answers))).sum() / total) * (1 if best else -1)
@@ -230,7 +233,11 @@ class GradientRecord:
     def are_fake(self, inputs: Sequence[Any], number: int) -> Tensor:
         """Return which of a number of inputs of D are generated images, perhaps with noise, or a class behind them."""
         best = torch.zeros(2, number)
-        for x in (each.detach().float() for each in inputs if isinstance(each, Tensor) and each.ndim > 1 and len(each) == number):
+        for x in (
+            each.detach().float()
+            for each in inputs
+            if isinstance(each, Tensor) and each.ndim > 1 and len(each) == number
+        ):
             rows = x.flatten(1)
             for index, known in enumerate((self.real, [centered(each) for each in self.fakes])):
                 for each in known:
@@ -314,14 +321,17 @@ def returns_probabilities(network: nn.Module, example: Sequence[Any]) -> bool:
     return are_probabilities(answers)
 
 
-def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, example: Sequence[Any], latent_dim: int) -> str:
+def check_gan_loop(
+    names: Namespace, G: nn.Module, D: nn.Module, images: Tensor, example: Sequence[Any], latent_dim: int
+) -> str:
     """Check a loop of a GAN by running it on images, and by where its losses pull; D can be called with an example."""
+    loop: Loop = names["GAN loop"]
     record = GradientRecord(G, D, images, example)
     given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
     given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
     given["loss"] = nn.BCELoss() if record.is_probability else nn.BCEWithLogitsLoss()
     error, unknown = run(loop, images, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
-    raise_known(error)
+    raise_known(names, error)
     of_G, of_D = record.of("G"), record.of("D")
     if of_G and not any(of_G) and unknown:  # it may have been the loss
         text = f"what should be the argument {unknown[0]} of the loop?"
@@ -342,7 +352,9 @@ def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, examp
     if isinstance(verdict, Mistake) and record.is_certain:
         raise Failure("by where the losses pull the answers of D", verdict)
     if verdict not in RIGHT:
-        raise Unclear("the losses pull the answers of D as those of no GAN that is known here", "use the losses of the text")
+        raise Unclear(
+            "the losses pull the answers of D as those of no GAN that is known here", "use the losses of the text"
+        )
     return "\n".join([f"both networks are updated, each by its own loss{verdict}", *dropped(loop, "to|cuda")])
 
 
@@ -357,32 +369,33 @@ def unclean(of_G: Steps, of_D: Steps) -> Mistake | None:
                 return mistake
     if any(len(step) > 1 and each.rows["real"] for step in of_G for each in shared & {*step}):
         return gan.NO_DETACH
-    return next((mistake for steps, mistake in ((of_G, gan.NO_GRADIENT), (of_D, gan.NONE_FOR_D)) if steps and not any(steps)), None)
+    return next(
+        (mistake for steps, mistake in ((of_G, gan.NO_GRADIENT), (of_D, gan.NONE_FOR_D)) if steps and not any(steps)),
+        None,
+    )
 
 
 def misled(of_G: Steps, of_D: Steps, margin: float) -> Mistake | str:
     """Return the mistake in where the losses pull; one of RIGHT if there is none, or else that it is not known."""
-    pulls_G = [pull for step in of_G if (pull := pull_of(step, "fake"))]
-    pairs = [(real, fake) for step in of_D if (real := pull_of(step, "real")) and (fake := pull_of(step, "fake"))]
+    pulls = [(pull_of(step, "real"), pull_of(step, "fake")) for step in of_D]
+    pairs = [(real, fake) for real, fake in pulls if real and fake]
     if not pairs:  # one step for real images, another for generated ones
-        real, fake = (pull_of([each for step in of_D for each in step], whose) for whose in ("real", "fake"))
+        real, fake = (next((pull for pull in each if pull), None) for each in zip(*pulls, strict=True))
         if (real is None) != (fake is None):
             return gan.NO_FAKE if fake is None else gan.NO_REAL
         pairs = [(real, fake)] if real and fake else []
-    if not pairs or not pulls_G:
+    of_fake = [pull for step in of_G if (pull := pull_of(step, "fake"))]
+    if not pairs or not of_fake:
         return "unknown"
-    found = {comparison(real.target, fake.target, margin) for real, fake in pairs}
-    first = pairs[0]
-    of_each = {comparison(pull.target, first[1].target, margin) for pull in pulls_G}
-    if 1 in found:
-        if 1 in of_each:
-            return gan.SATURATING if all(pull.slope > 0.02 and math.isinf(pull.target) for pull in pulls_G) else RIGHT[0]
-        return gan.EXCHANGED if pulls_G[0].slope < -0.02 else gan.WRONG_SIGN
-    if found == {0}:
+    above = {comparison(real.target, fake.target, margin) for real, fake in pairs}
+    first, asked = pairs[0], {comparison(pull.target, pairs[0][1].target, margin) for pull in of_fake}
+    if above == {0}:
         return gan.SAME_TARGET
-    if of_each == {-1}:
+    if 1 in above and 1 in asked:
+        return gan.SATURATING if all(pull.slope > 0.02 and math.isinf(pull.target) for pull in of_fake) else RIGHT[0]
+    if 1 not in above and asked == {-1}:
         return RIGHT[1]
-    return gan.EXCHANGED if first[0].slope < -0.02 else gan.WRONG_SIGN
+    return gan.EXCHANGED if (of_fake[0] if 1 in above else first[0]).slope < -0.02 else gan.WRONG_SIGN
 
 
 def pull_of(step: Sequence[Backward], whose: str) -> Pull | None:
@@ -396,13 +409,15 @@ def comparison(target: float, other: float, margin: float) -> int:
     return 0 if target == other or abs(target - other) < margin else 1 if target > other else -1
 
 
-def raise_known(error: Exception | None) -> None:
+def raise_known(names: Namespace, error: Exception | None) -> None:
     """Raise the Failure that an error in which a loop ended shows, if there is one."""
     if isinstance(error, Failure):
         raise error
     for words, mistake in ERRORS.items():
         if error is not None and words in str(error).lower():
             raise Failure(describe(error), mistake)
+    if error is not None and (shown := mistake_of(names, error)):
+        raise Failure(describe(error), shown)
 
 
 def dropped(loop: Loop, methods: str) -> list[str]:

@@ -55,10 +55,12 @@ class Watch:
     """The first network of each kind that was called."""
     optimizers: ClassVar[list[torch.optim.Optimizer]] = []
     """Those that stepped."""
+    errors: ClassVar[list[Exception]] = []
+    """Those in which statements ended."""
 
     def __enter__(self) -> "Watch":
         self._init = nn.Module.__init__
-        for each in (self.built, self.seen, self.optimizers):
+        for each in (self.built, self.seen, self.optimizers, self.errors):
             each.clear()
         begin, watch = self._init, self
 
@@ -119,12 +121,16 @@ class Watch:
     def first(cls, kind: Any) -> Seen | None:
         """Return the first network of a class that was called, one that is trained before others."""
         found, held = [each for each in cls.seen.values() if type(each.network) is kind], cls.held()
-        return min(found, key=lambda each: not any(id(part) in held for part in each.network.parameters()), default=None)
+        return min(
+            found, key=lambda each: not any(id(part) in held for part in each.network.parameters()), default=None
+        )
 
     @classmethod
     def held(cls) -> set[int]:
         """Return the identities of the tensors that an optimizer has that stepped."""
-        return {id(each) for optimizer in cls.optimizers for group in optimizer.param_groups for each in group["params"]}
+        return {
+            id(each) for optimizer in cls.optimizers for group in optimizer.param_groups for each in group["params"]
+        }
 
     def unheld(self, loose_tensors: Any) -> str:
         """Return a matrix of a network that gets a gradient and that no optimizer has, though one has others of it."""
