@@ -184,7 +184,10 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
                     names[node.name.capitalize()] = value
     for role, pattern in CLASSES.items():
         if found := [name for name in classes if re.search(pattern, name.lower())]:
-            best = min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))
+            best = min(
+                found,
+                key=lambda name: (name != role, name.lower() != role.lower(), "lstm" not in name.lower(), len(name)),
+            )
             names[role] = classes[best]
     ran = find_gan(classes, any(is_gan for source in sources for _, is_gan, _ in source.trained))
     names |= {role: each for role, each in ran.items() if not Watch.first(names.get(role))}

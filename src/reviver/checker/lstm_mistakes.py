@@ -142,7 +142,7 @@ STEP_MISTAKES = table(
     ("all gates have the same weights", GATES, borrow("fco", "i")),
     *(("all gates have one bias", BIAS, borrow("ifco", of, "b")) for of in "ifco"),
 )
-KINDS = {"WUb": "the weights", "W": "W", "U": "U", "b": "the bias"}
+KINDS = {"WUb": "the weights", "WU": "W and U", "W": "W", "U": "U", "b": "the bias"}
 BORROWED = table(
     *(
         (f"the {verb.format(*gates)} {KINDS[kinds]} of {of}", GATES, borrow(gates, of, kinds))

@@ -145,7 +145,7 @@ def check_step(names: Namespace) -> str:
 
     steps = find_steps(names)
     try:
-        step = compare(step_values, steps, wrong.step, wrong.STEP_MISTAKES)
+        step = compare(step_values, steps, wrong.step, wrong.STEP_MISTAKES, alone=wrong.BORROWED)
     except Failure as failure:
         if "lstm_step" in names:
             raise
