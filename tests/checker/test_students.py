@@ -257,6 +257,47 @@ def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     assert outcome.text.startswith("it reads one step fewer than seq_length")
 
 
+def test_the_training_tells_whether_a_step_is_left_out_and_whether_the_loss_compares_what_belongs_together() -> None:
+    text = """
+model = LSTM(6, 1, 16, 1, 9)
+opt = torch.optim.SGD(model.parameters(), 0.1)
+for _ in range(3):
+    opt.zero_grad()
+    nn.functional.mse_loss(model(torch.randn(9, 5)), torch.randn(9, 1)).backward()
+    opt.step()
+"""
+    fewer = "range(self.seq_length) -> range(self.seq_length - 1)"
+    assert {each.status for each in check(files.LSTM + text, fewer).values()} == {"passed"}
+    found = check(files.LSTM + text, f"{fewer} && torch.randn(9, 5) -> torch.randn(9, 6)")["sequence"]
+    assert (found.status, found.mistake) == ("failed", "the last step is left out")
+    found = check(files.LSTM + text, f"{fewer} && torch.randn(9, 1)) -> torch.randn(9))")["training"]
+    assert (found.status, found.mistake) == ("failed", "the loss compares each answer with each target")
+
+
+def test_a_wrong_cell_is_told_from_other_classes_by_its_mistake_and_d2l_need_not_be_there() -> None:
+    text = (
+        files.CELL.replace("class LSTM(", "class Memory(")
+        + """
+class SimpleRNNCell(nn.Module):
+    def __init__(self, input_dim, hidden_dim):
+        super().__init__()
+        self.both = nn.Linear(input_dim + hidden_dim, hidden_dim)
+
+    def forward(self, x, h):
+        return torch.tanh(self.both(torch.cat((x, h), 1)))
+"""
+    )
+    assert check(text)["lstm_step"].status == "passed"
+    found = check(text, "o * torch.tanh(cell) -> o * cell")["lstm_step"]
+    assert (found.status, found.mistake) == ("failed", "tanh(c) is missing in the hidden state")
+    d2l = (
+        "import torch.nn as nn -> import torch.nn as nn; from d2l import torch as d2l && (nn.Module): -> (d2l.Module):"
+    )
+    kept = "self.seq_length, self.num_hidden, self.batch_size, self.device = seq_length, num_hidden, batch_size, device"
+    outcome = check(files.LSTM, f"{d2l} && {kept} -> self.save_hyperparameters()")
+    assert outcome["sequence"].status == "passed"
+
+
 def test_an_lstm_that_raises_for_every_x_is_wrong_if_no_call_of_it_can_be_meant_otherwise() -> None:
     edits = f"x_t = {files.X_T} -> x = {files.X_T}; x_t = x"
     outcome = check(files.LSTM, edits)["sequence"]

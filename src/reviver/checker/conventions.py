@@ -170,7 +170,11 @@ def loose_tensors(module: nn.Module) -> dict[str, Tensor]:
     held = [(f"{path}." * bool(path), vars(each)) for path, each in module.named_modules()]
     values = [(path + name, each) for path, names in held for name, each in names.items() if not name.startswith("_")]
     for name, value in values:  # which grows
-        if isinstance(value, Tensor) and value.requires_grad and id(value) not in known:
+        if id(value) in known:
+            continue
+        if isinstance(value, Tensor | list | tuple | dict | nn.Module):
+            known.add(id(value))
+        if isinstance(value, Tensor) and value.requires_grad:
             found[name] = value
         elif isinstance(value, list | tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)

@@ -148,7 +148,7 @@ def check_generator(names: Namespace) -> str:
 def data_range(names: Namespace) -> tuple[float, float]:
     """Return between which numbers the pixels of the data lie at least, as they were loaded or the source says; else 0 and 0."""
     if made := [each.image(0) for each in Images.made if each.transform]:
-        return min(0.0, *(float(each.min()) for each in made)), min(float(each.max()) for each in made)
+        return max(float(each.min()) for each in made), min(float(each.max()) for each in made)
     text = unparsed(names)
     return (-1.0 if re.search(r"Normalize\(\(?\[?0?\.5", text) or "preprocess_img" in text else 0.0), 0.0
 

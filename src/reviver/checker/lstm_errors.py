@@ -58,7 +58,11 @@ def mistake_of(names: Namespace, error: Exception) -> Mistake | None:
         return wrong.MISSPELT
     if isinstance(error, AttributeError) and lacks_attribute(names, error):
         return wrong.NOT_SET
-    if type(error) is NameError and lacks_name(names, error.name or ""):
+    if (
+        type(error) is NameError
+        and error.name not in ("display", "get_ipython")
+        and lacks_name(names, error.name or "")
+    ):
         return wrong.NOT_DEFINED
     return wrong.CHANGED_LEAF if wrong.LEAF in str(error) else None
 
@@ -102,7 +106,7 @@ def lacks_attribute(names: Namespace, error: AttributeError) -> bool:
     ):
         return False
     is_new = any(frame.name == "__init__" for frame in traceback.extract_tb(error.__traceback__))
-    return is_new or not re.search(rf"\.{name}\b[^=\n]* = |__dict__", text)
+    return is_new or not re.search(rf"\.{name}\b[^=\n]* = |['\"]{name}['\"]|__dict__", text)
 
 
 def lacks_name(names: Namespace, name: str) -> bool:

@@ -288,6 +288,9 @@ INITIAL_MISTAKES = table(
 CLEARED = "optimizer.zero_grad() -> pass"
 NOT_CLEARED = Mistake("the gradients are not cleared", CLEAR, CLEARED)
 CLEARED_EARLY = Mistake("the gradients are cleared before the step", CLEAR)
+BROADCAST = Mistake(
+    "the loss compares each answer with each target", Hint(TRAIN, "Which shapes have the answers and the targets?")
+)
 NOT_HELD = Mistake("the optimizer has not all weights of the network", STORED)
 NO_GRADIENT = Mistake("the loss does not reach the parameters of the optimizer", CUT)
 ENDS = Mistake("only the first batch is used", BATCHES)

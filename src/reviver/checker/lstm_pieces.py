@@ -30,6 +30,7 @@ from reviver.checker.lstm_reading import (
 )
 from reviver.checker.lstm_sequence import check_sequence, doubtful
 from reviver.checker.pieces import Failure, Namespace, Piece, Unclear, describe
+from reviver.checker.standins import Images
 from reviver.checker.updates import check_lstm_loop
 from reviver.recurrent.lstm_step import LSTMState, LSTMWeights
 from reviver.text import short_repr
@@ -220,6 +221,8 @@ def check_training(names: Namespace) -> str:
     if "update" not in names:
         if lost := "*seen" in names and names["*seen"].unheld(loose_tensors):
             raise Failure(f"{lost} gets a gradient, and no optimizer has it", wrong.NOT_HELD)
+        if not Images.made and "*seen" in names and (text := names["*seen"].broadcast()):
+            raise Failure(text, wrong.BROADCAST)
         return check_lstm_loop(names["LSTM loop"])
 
     def weights(update: Callable[..., Any], is_square: bool) -> Quantities:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample, upstream
-from reviver.checker.conventions import FORMS, Form, LSTMSizes
+from reviver.checker.conventions import FORMS, LSTM_KEYS, Form, LSTMSizes, seen_arguments, stands_for
 from reviver.checker.layout import LETTERS, Layout, by_name, count
 from reviver.checker.lstm_chain import check_chain
 from reviver.checker.lstm_errors import furthest, judge_errors
 from reviver.checker.lstm_reading import Reading, read_network, sizes_of, starts, state_arguments
 from reviver.checker.pieces import Failure, Namespace, Unclear, describe, unparsed
+from reviver.checker.watch import Watch
 from reviver.recurrent.lstm_step import LSTMWeights
 
 UNUSABLE = "UnboundLocalError|NoneType|Boolean value of Tensor"
@@ -82,7 +83,8 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
     is_own, agreeing, failures = "Recaller" in names, list[Reading](), list[Failure]()
     cls = readings[0].cls.__name__
     calls = re.findall(rf"(?<!class )\b{cls}\((?:\w+=)?[\w.]+( \+ 1)?", unparsed(names))
-    readings = [each._replace(extra=extra) for extra in (0, 1)[: 1 + any(calls)] for each in readings]
+    extras = (0, 1)[: 1 + (any(calls) or reads_fewer(readings[0].cls))]
+    readings = [each._replace(extra=extra) for extra in extras for each in readings]
     for reading in readings:
         try:
             layout = compare(partial(values, reading, is_own), reading.layouts, wrong.recall, (), tolerance=tolerance)
@@ -116,6 +118,14 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
         text = "it reads one step fewer than seq_length, which is right if its training gives one more"
         raise Unclear(text, "hand in the training, too, or read all seq_length steps")
     raise clearest if agreeing or is_own else doubtful(clearest, readings[0].layouts)
+
+
+def reads_fewer(cls: Any) -> bool:
+    """Return whether a network was seen to get sequences of one step fewer than it was built for."""
+    found, given = Watch.first(cls), seen_arguments(cls)
+    times = [value for name, value in given.items() if stands_for(name, LSTM_KEYS) == "T" and isinstance(value, int)]
+    shape = found.inputs[0].shape[:2] if found else ()
+    return any(time - 1 in shape and time not in shape for time in times)
 
 
 def doubtful(failure: Failure, layouts: Iterable[Layout]) -> Failure | Unclear:

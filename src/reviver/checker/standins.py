@@ -192,24 +192,45 @@ class Named:
         return lambda *args, **options: self._kind(name, *args, **options)
 
 
-class LightningModule(nn.Module):
-    """A module of Lightning that logs nothing."""
+class Settings(dict[str, Any]):
+    """Settings, also by dots."""
+
+    __getattr__ = dict.__getitem__
+
+
+class Module(nn.Module):
+    """A module of Lightning, or of d2l, that logs nothing."""
 
     device = "cpu"
 
     def log(self, *args: Any, **options: Any) -> None:
         """Do nothing."""
 
-    log_dict = save_hyperparameters = log
+    log_dict = log
+
+    def save_hyperparameters(self, *args: Any, **options: Any) -> None:
+        """Keep the arguments of the constructor."""
+        given = sys._getframe(1).f_locals.items()
+        self.hparams = Settings((name, each) for name, each in given if name not in ("self", "__class__"))
+        for name, value in self.hparams.items():
+            if not hasattr(self, name):
+                setattr(self, name, value)
 
     def manual_backward(self, loss: Tensor) -> None:
         """Call backward."""
         loss.backward()
 
 
+def add_to_class(cls: type) -> Any:
+    """Return a decorator that makes a function a method, as d2l has it."""
+    return lambda function: setattr(cls, function.__name__, function)
+
+
 MODULES: dict[str, Any] = {"torchvision.datasets": Named(Images), "torchvision.transforms": Named(Transform)}
 MODULES["torchvision"] = StandIn(datasets=MODULES["torchvision.datasets"], transforms=MODULES["torchvision.transforms"])
-MODULES |= dict.fromkeys(("lightning", "pytorch_lightning"), StandIn(LightningModule=LightningModule))
+MODULES |= dict.fromkeys(("lightning", "pytorch_lightning"), StandIn(LightningModule=Module))
+MODULES |= {"d2l": StandIn(torch=StandIn(Module=Module, Classifier=Module, add_to_class=add_to_class))}
+MODULES |= {"d2l.torch": MODULES["d2l"].torch}
 """Stand-ins of modules that do something."""
 
 

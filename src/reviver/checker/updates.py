@@ -195,7 +195,7 @@ class GradientRecord:
         self.held: dict[str, list[Backward]] = {"G": [], "D": []}
         """The calls of backward whose gradients a network has by now."""
         self.steps = list[tuple[str, list[Backward]]]()
-        self.optimizers, self.end = set[int](), process_time() + MAX_SECONDS
+        self.optimizers, self.end = list[int](), process_time() + MAX_SECONDS
 
     def call(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Note a call of backward or of a network, and check the labels of a loss. Raises Failure for labels."""
@@ -271,7 +271,7 @@ class GradientRecord:
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Note the calls of backward whose gradients a step takes; two steps of each network are enough, or twelve in all."""
         self.drop_cleared()
-        self.optimizers.add(id(optimizer))
+        self.optimizers.append(id(optimizer))
         held = {id(each) for group in optimizer.param_groups for each in group["params"]}
         for name, network in self.networks.items():
             if any(id(each) in held for each in network.parameters()):
@@ -345,7 +345,8 @@ def check_gan_loop(
     if error is not None and len(record.steps) < 3:
         raise Unclear(f"the loop ended: {describe(error)}", "let train run on the CPU for one epoch of a small loader")
     if missing := " and ".join(name for name in "DG" if not record.of(name)):
-        if len(record.optimizers) > 1 and missing in record.networks:
+        a, b, *rest = (*record.optimizers[-4:], 0, 0)
+        if a != b and rest[:2] == [a, b] and missing in record.networks:  # they take turns
             raise Failure(f"two optimizers step, and none of them has the parameters of {missing}", gan.NOT_HELD)
         raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
     verdict = misled(of_G, of_D, 0.08 if record.is_probability else 0.3)
@@ -369,10 +370,9 @@ def unclean(of_G: Steps, of_D: Steps) -> Mistake | None:
                 return mistake
     if any(len(step) > 1 and each.rows["real"] for step in of_G for each in shared & {*step}):
         return gan.NO_DETACH
-    return next(
-        (mistake for steps, mistake in ((of_G, gan.NO_GRADIENT), (of_D, gan.NONE_FOR_D)) if steps and not any(steps)),
-        None,
-    )
+    if any(of_G) != any(of_D) and of_G and of_D:
+        return gan.NO_GRADIENT if any(of_D) else gan.NONE_FOR_D
+    return None
 
 
 def misled(of_G: Steps, of_D: Steps, margin: float) -> Mistake | str:
@@ -381,8 +381,9 @@ def misled(of_G: Steps, of_D: Steps, margin: float) -> Mistake | str:
     pairs = [(real, fake) for real, fake in pulls if real and fake]
     if not pairs:  # one step for real images, another for generated ones
         real, fake = (next((pull for pull in each if pull), None) for each in zip(*pulls, strict=True))
-        if (real is None) != (fake is None):
-            return gan.NO_FAKE if fake is None else gan.NO_REAL
+        absent = [whose for whose in ("real", "fake") if not any(each.rows[whose] for step in of_D for each in step)]
+        if len(absent) == 1:
+            return gan.NO_FAKE if absent == ["fake"] else gan.NO_REAL
         pairs = [(real, fake)] if real and fake else []
     of_fake = [pull for step in of_G if (pull := pull_of(step, "fake"))]
     if not pairs or not of_fake:

@@ -1,8 +1,11 @@
 """Watch a submission run: which networks it builds, with what, and how it calls them; and cut its training short."""
 
 import inspect
+import math
+import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -68,6 +71,9 @@ class Watch:
             watch.note(self, sys._getframe(1))
             begin(self, *args, **options)
 
+        self._catch = warnings.catch_warnings(record=True)
+        self._warned = self._catch.__enter__()
+        warnings.simplefilter("always")
         self.forwards = dict[Any, Any]()
         setattr(nn.Module, "__init__", init)  # noqa: B010
         self._hook = register_module_forward_hook(watch.call)
@@ -76,6 +82,7 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         setattr(nn.Module, "__init__", self._init)  # noqa: B010
         self._hook.remove()
+        self._catch.__exit__(None, None, None)
         for cls, forward in self.forwards.items():
             cls.forward = forward
 
@@ -131,6 +138,17 @@ class Watch:
         return {
             id(each) for optimizer in cls.optimizers for group in optimizer.param_groups for each in group["params"]
         }
+
+    def broadcast(self) -> str:
+        """Return what torch says of a loss that compares each answer with each target; empty if none does."""
+        texts = [str(each.message) for each in self._warned or () if "Using a target size" in str(each.message)]
+        for text in texts:
+            shapes = [
+                [int(n) for n in found.split(",") if n.strip()] for found in re.findall(r"Size\(\[(.*?)\]\)", text)[:2]
+            ]
+            if torch.broadcast_shapes(*shapes).numel() > max(map(math.prod, shapes)):
+                return text.partition(". ")[0]
+        return ""
 
     def unheld(self, loose_tensors: Any) -> str:
         """Return a matrix of a network that gets a gradient and that no optimizer has, though one has others of it."""
