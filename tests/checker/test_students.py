@@ -108,6 +108,34 @@ for x, _ in data:
     assert (step.status, step.mistake) == ("failed", "the gradients are never cleared")
 
 
+@pytest.mark.parametrize("edits", files.CONDITIONAL_MISTAKES)
+def test_a_conditional_gan_of_one_class_is_called_as_it_was_seen_to_be(edits: str) -> None:
+    found, mistake = check(files.CONDITIONAL_GAN, edits), files.CONDITIONAL_MISTAKES[edits]
+    wrong = {each.mistake for each in found.values() if each.status == "failed"}
+    assert (wrong, {each.status for each in found.values()} == {"passed"}) == ({mistake} - {""}, not mistake)
+
+
+def test_classes_of_a_gan_that_cannot_be_built_as_the_file_builds_them_are_wrong() -> None:
+    assert (
+        check(files.GAN, "super().__init__() -> super().__init()")["generator"].mistake
+        == "a method of super() does not exist"
+    )
+    built = check(files.GAN + "\nG = Generator(3)\n")["gan_step"]
+    assert (built.status, built.mistake) == ("failed", "a class is built with other arguments than it takes")
+
+
+def test_a_gan_of_lightning_is_trained_and_a_line_of_a_notebook_may_begin_with_a_percent_sign() -> None:
+    outcomes = check(files.LIGHTNING_GAN)
+    assert {each.piece: each.status for each in outcomes.values()} == dict.fromkeys(
+        ("generator", "discriminator", "gan_step"), "passed"
+    )
+    same = check(files.LIGHTNING_GAN, "F.softplus(fake).mean() + -> F.softplus(-fake).mean() +")["gan_step"]
+    assert same.mistake == "the loss of D wants the same answer for real and for generated images"
+    source = files.CONDITIONAL_GAN.replace("    paint.step()", "    paint.step()\n    print('%d'\n    % len(images))")
+    cells = [{"cell_type": "code", "source": ["%matplotlib inline\n", "!ls\n", source]}]
+    assert check(json.dumps({"cells": cells}), name="mine.ipynb")["gan_step"].status == "passed"
+
+
 def test_weights_that_nothing_fills_are_wrong_once_the_training_is_handed_in() -> None:
     train = """
 def train(data):

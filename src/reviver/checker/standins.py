@@ -201,12 +201,12 @@ class Settings(dict[str, Any]):
 class Module(nn.Module):
     """A module of Lightning, or of d2l, that logs nothing."""
 
-    device = "cpu"
+    device, automatic_optimization, current_epoch, global_step = "cpu", True, 0, 0
 
     def log(self, *args: Any, **options: Any) -> None:
         """Do nothing."""
 
-    log_dict = log
+    log_dict = prepare_data = setup = toggle_optimizer = untoggle_optimizer = log
 
     def save_hyperparameters(self, *args: Any, **options: Any) -> None:
         """Keep the arguments of the constructor."""
@@ -221,6 +221,35 @@ class Module(nn.Module):
         loss.backward()
 
 
+class Trainer:
+    """A trainer of Lightning, for one epoch."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        pass
+
+    def fit(self, model: Any, *data: Any, **options: Any) -> None:
+        """Train a module on a loader, or on that of a data module."""
+        data = (*data, *options.values(), model)
+        loader = next((each for each in data if isinstance(each, DataLoader)), None)
+        if loader is None:
+            source = next(each for each in data if hasattr(each, "train_dataloader"))
+            source.prepare_data()
+            source.setup("fit")
+            loader = source.train_dataloader()
+        found = model.configure_optimizers()
+        found = found[0] if isinstance(found, tuple) and isinstance(found[0], list) else found
+        optimizers = list(found) if isinstance(found, list | tuple) else [found]
+        optimizers = [each["optimizer"] if isinstance(each, dict) else each for each in optimizers]
+        model.optimizers = lambda **_: optimizers if len(optimizers) > 1 else optimizers[0]
+        for index, batch in enumerate(loader):
+            for number, optimizer in enumerate(optimizers if model.automatic_optimization else [None]):
+                loss = model.training_step(batch, index, *[number] * (len(optimizers) > 1 and optimizer is not None))
+                if optimizer is not None:
+                    optimizer.zero_grad()
+                    (loss["loss"] if isinstance(loss, dict) else loss).backward()
+                    optimizer.step()
+
+
 def add_to_class(cls: type) -> Any:
     """Return a decorator that makes a function a method, as d2l has it."""
     return lambda function: setattr(cls, function.__name__, function)
@@ -228,7 +257,9 @@ def add_to_class(cls: type) -> Any:
 
 MODULES: dict[str, Any] = {"torchvision.datasets": Named(Images), "torchvision.transforms": Named(Transform)}
 MODULES["torchvision"] = StandIn(datasets=MODULES["torchvision.datasets"], transforms=MODULES["torchvision.transforms"])
-MODULES |= dict.fromkeys(("lightning", "pytorch_lightning"), StandIn(LightningModule=Module))
+MODULES |= dict.fromkeys(
+    ("lightning", "pytorch_lightning"), StandIn(LightningModule=Module, LightningDataModule=Module, Trainer=Trainer)
+)
 MODULES |= {"d2l": StandIn(torch=StandIn(Module=Module, Classifier=Module, add_to_class=add_to_class))}
 MODULES |= {"d2l.torch": MODULES["d2l"].torch}
 """Stand-ins of modules that do something."""

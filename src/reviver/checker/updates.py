@@ -11,20 +11,21 @@ import copy
 import math
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from time import process_time
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
 from reviver.checker.lstm_errors import mistake_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe
-from reviver.checker.standins import NUMBER, Images
+from reviver.checker.standins import MISFIT, NUMBER, Images
 from reviver.checker.watch import SeenEnough, Watch, kind
 
 READ = (
@@ -326,11 +327,15 @@ def check_gan_loop(
 ) -> str:
     """Check a loop of a GAN by running it on images, and by where its losses pull; D can be called with an example."""
     loop: Loop = names["GAN loop"]
-    record = GradientRecord(G, D, images, example)
-    given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
-    given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
-    given["loss"] = nn.BCELoss() if record.is_probability else nn.BCEWithLogitsLoss()
-    error, unknown = run(loop, images, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
+    for x, form in product((images, images.flatten(1)), (None, TensorDataset, Tensor.detach)):
+        record = GradientRecord(G, D, images, example)
+        given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
+        given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
+        given["loss"] = nn.BCELoss() if record.is_probability else nn.BCEWithLogitsLoss()
+        given |= {"loader": DataLoader(form(x), BATCH_SIZE)} if form else {}  # type: ignore[arg-type]  # without labels
+        error, unknown = run(loop, x, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
+        if loop.before or record.steps or not re.search(MISFIT, str(error)):  # one that was seen to run has its data
+            break
     raise_known(names, error)
     of_G, of_D = record.of("G"), record.of("D")
     if of_G and not any(of_G) and unknown:  # it may have been the loss
