@@ -113,7 +113,7 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
             arguments |= {word: known[key] for word, key in found.items() if key and key not in OPTIONAL}
         elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             pass
-        elif key and (default is parameter.empty or not (is_word or key in OPTIONAL)):
+        elif key and (default is parameter.empty or not (is_word or key in OPTIONAL or keys is not LSTM_KEYS)):
             arguments[name] = known[key]
         elif default is parameter.empty and seen and name in seen:
             arguments[name] = seen[name]

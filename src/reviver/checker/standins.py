@@ -177,19 +177,25 @@ def begin_loader(loader: Any, dataset: Any, *args: Any, **options: Any) -> None:
 
 
 class Named:
-    """A module in which each name makes an object of that name."""
+    """A module in which each name is a class, of which the code may build others."""
 
     __path__: Sequence[str] = ()
 
     def __init__(self, kind: Any) -> None:
-        self._kind = kind
+        self._kind, self._classes = kind, dict[str, type]()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if name in ("transforms", "datasets", "v2"):
             return self
-        return lambda *args, **options: self._kind(name, *args, **options)
+        if name not in self._classes:
+
+            def begin(instance: Any, *args: Any, **options: Any) -> None:
+                self._kind.__init__(instance, name, *args, **options)
+
+            self._classes[name] = type(name, (self._kind,), {"__init__": begin})
+        return self._classes[name]
 
 
 class Settings(dict[str, Any]):

@@ -209,10 +209,14 @@ class GradientRecord:
             return result
         network, *inputs = args
         role = self.roles.get(kind(network)) or self.roles.get(type(network), "")
+        if role and role not in self.networks:
+            self.networks[role] = network
+            for part in network.modules():  # what ran before may have made it too sure of its answers
+                getattr(part, "reset_parameters", lambda: None)()
+            result = function(*args, **kwargs)
         if role == "G":
-            self.networks.setdefault(role, network)
             self.fakes = [*self.fakes[-3:], result.detach()]
-        elif role and self.networks.setdefault(role, network) is network and result.requires_grad and inputs:
+        elif role and self.networks[role] is network and result.requires_grad and inputs:
             return self.spread(result, self.are_fake(inputs, len(result)))
         return result
 
@@ -226,7 +230,7 @@ class GradientRecord:
             by_logits = grad.detach().float() * (others * (1 - others) if self.is_probability else 1)
             rows = torch.stack([others, by_logits], -1).view(len(is_fake), -1, 2)
             for whose, mask in (("real", ~is_fake), ("fake", is_fake)) if self.is_running else ():
-                self.current.rows[whose].append(rows[mask].flatten(0, 1))
+                self.current.rows[whose] += [rows[mask].flatten(0, 1)] * bool(mask.any())
 
         result.register_hook(note)
         return result
@@ -278,7 +282,7 @@ class GradientRecord:
             if any(id(each) in held for each in network.parameters()):
                 self.steps.append((name, list(self.held[name])))
         numbers = [len(self.of(name)) for name in "GD"]
-        if min(numbers) > 1 or sum(numbers) > 11 or (min(numbers) and process_time() > self.end):
+        if min(numbers) > 1 or len(self.optimizers) > 11 or (min(numbers) and process_time() > self.end):
             raise SeenEnough
 
     def of(self, name: str) -> list[list[Backward]]:
@@ -327,15 +331,18 @@ def check_gan_loop(
 ) -> str:
     """Check a loop of a GAN by running it on images, and by where its losses pull; D can be called with an example."""
     loop: Loop = names["GAN loop"]
+    tries = list[tuple[GradientRecord, Exception | None, list[str]]]()
     for x, form in product((images, images.flatten(1)), (None, TensorDataset, Tensor.detach)):
         record = GradientRecord(G, D, images, example)
         given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
         given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
         given["loss"] = nn.BCELoss() if record.is_probability else nn.BCEWithLogitsLoss()
         given |= {"loader": DataLoader(form(x), BATCH_SIZE)} if form else {}  # type: ignore[arg-type]  # without labels
-        error, unknown = run(loop, x, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
-        if loop.before or record.steps or not re.search(MISFIT, str(error)):  # one that was seen to run has its data
+        watched = {(type(each), "forward") for each in (G, D)}
+        tries.append((record, *run(loop, x, given, record.step, record.call, watched)))
+        if loop.before or record.steps or not re.search(MISFIT, str(tries[-1][1])):  # one that was seen has its data
             break
+    record, error, unknown = max(tries, key=lambda found: len(found[0].steps))
     raise_known(names, error)
     of_G, of_D = record.of("G"), record.of("D")
     if of_G and not any(of_G) and unknown:  # it may have been the loss
