@@ -271,6 +271,7 @@ RIGHT_GANS = {
     "def train(dataloader -> def learn_D(opt, loss):\n    opt.zero_grad(); loss.backward(); opt.step()\n\n"
     "def learn_G(opt, loss):\n    opt.zero_grad(); loss.backward(); opt.step()\n\ndef train(dataloader",
     "loss.data[0] of torch 0.3": "optimizer_D.step() -> optimizer_D.step(); print(loss.data[0])",
+    "G samples noise of its own": "return self.layers(z) -> return self.layers(z + 0.1 * torch.randn(z.shape))",
     "least squares": "nn.BCELoss() -> nn.MSELoss() && nn.Sigmoid() -> nn.Identity()",
     "Wasserstein": f"{WASSERSTEIN} && nn.Sigmoid() -> nn.Identity()",
     "hinge": "loss = criterion(discriminator(imgs), ones) + criterion(discriminator(fake.detach()), zeros) -> loss = "
