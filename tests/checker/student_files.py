@@ -238,6 +238,7 @@ if __name__ == '__main__':
     args = parser.parse_args()
     main()
 """
+WASSERSTEIN = "criterion = nn.BCELoss() -> criterion = lambda answers, labels: -((2 * labels - 1) * answers).mean()"
 RIGHT_GANS = {
     "as it is": "",
     "half the sum": "loss.backward() -> (loss / 2).backward()",
@@ -270,6 +271,12 @@ RIGHT_GANS = {
     "def train(dataloader -> def learn_D(opt, loss):\n    opt.zero_grad(); loss.backward(); opt.step()\n\n"
     "def learn_G(opt, loss):\n    opt.zero_grad(); loss.backward(); opt.step()\n\ndef train(dataloader",
     "loss.data[0] of torch 0.3": "optimizer_D.step() -> optimizer_D.step(); print(loss.data[0])",
+    "G samples noise of its own": "return self.layers(z) -> return self.layers(z + 0.1 * torch.randn(z.shape))",
+    "least squares": "nn.BCELoss() -> nn.MSELoss() && nn.Sigmoid() -> nn.Identity()",
+    "Wasserstein": f"{WASSERSTEIN} && nn.Sigmoid() -> nn.Identity()",
+    "hinge": "loss = criterion(discriminator(imgs), ones) + criterion(discriminator(fake.detach()), zeros) -> loss = "
+    "(torch.relu(1 - discriminator(imgs)) + torch.relu(1 + discriminator(fake.detach()))).mean() && nn.Sigmoid() -> nn.Identity()"
+    " && criterion(discriminator(fake), ones) -> (-discriminator(fake).mean())",
     "networks of the loop itself": "train(dataloader, discriminator, generator, optimizer_G, optimizer_D): -> "
     "train():\n    generator, discriminator = Generator(), Discriminator()\n    optimizer_G, optimizer_D = "
     "(torch.optim.Adam(each.parameters(), lr=2e-4) for each in (generator, discriminator))",
@@ -287,6 +294,13 @@ WRONG_GANS = {
     "the labels are exchanged": "discriminator(imgs), ones -> discriminator(imgs), zeros && fake.detach()), zeros -> "
     "fake.detach()), ones",
     "the loss has the wrong sign": "loss.backward() -> (-loss).backward()",
+    "the loss of D wants the same answer for real and for generated images": "fake.detach()), zeros -> fake.detach()), ones",
+    "the generated images are missing": " + criterion(discriminator(fake.detach()), zeros) -> ",
+    "the real images are missing": "criterion(discriminator(imgs), ones) + -> ",
+    "G gets no gradient from its loss": "criterion(discriminator(fake), ones).backward() -> "
+    "criterion(discriminator(fake.detach()), ones).backward()",
+    "an optimizer has the parameters of the other network": "optimizer_G, optimizer_D): -> optimizer_G, optimizer_D):\n    "
+    "optimizer_G = torch.optim.Adam(discriminator.parameters())",
     "the loss is the saturating one, log(1 - D(G(z)))": "criterion(discriminator(fake), ones).backward() -> "
     "(-criterion(discriminator(fake), zeros)).backward()",
 }
@@ -374,3 +388,72 @@ for _ in range(9):
     optimizer.step()
 """
 """A network of two layers with an embedding and a norm, around a cell whose name says nothing."""
+CONDITIONAL_GAN = """
+import torch
+from torch import nn, optim
+from torchvision import datasets, transforms
+
+class Net(nn.Module):
+    def __init__(self, sizes, last):
+        super().__init__()
+        self.embedding = nn.Embedding(10, 5)
+        self.layers = nn.Sequential(nn.Linear(sizes[0] + 5, sizes[1]), nn.ReLU(), nn.Linear(sizes[1], sizes[2]), last)
+
+    def forward(self, x, labels):
+        return self.layers(torch.cat((x, self.embedding(labels)), 1))
+
+data = datasets.MNIST('data', transform=transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]))
+size = data.train_data.size(1) * data.train_data.size(2)
+painter, critic = Net((12, 32, size), nn.Tanh()), Net((size, 32, 1), nn.Identity())
+paint, judge = optim.RMSprop(painter.parameters(), 5e-5), optim.RMSprop(critic.parameters(), 5e-5)
+for images, labels in torch.utils.data.DataLoader(data, 16):
+    images = images.view(-1, size)
+    for _ in range(5):
+        fake = painter(torch.randn(len(images), 12), labels)
+        loss = critic(fake.detach(), labels).mean() - critic(images, labels).mean()
+        judge.zero_grad()
+        loss.backward()
+        judge.step()
+        for weight in critic.parameters():
+            weight.data.clamp_(-0.01, 0.01)
+    paint.zero_grad()
+    loss = -critic(painter(torch.randn(len(images), 12), labels), labels).mean()
+    loss.backward()
+    paint.step()
+"""
+CONDITIONAL_MISTAKES = {
+    "": "",
+    "loss = -critic(painter(torch.randn(len(images), 12), labels), labels) -> loss = -critic(fake.detach(), labels)": (
+        "G gets no gradient from its loss"
+    ),
+    "loss = -critic(painter( -> loss = critic(painter(": "the loss has the wrong sign",
+    "transforms.Normalize((0.5,), (0.5,)) -> transforms.Normalize((0.1307,), (0.3081,))": "G cannot reach all pixels of the data",
+}
+"""Edits of this GAN, whose networks share a class, and the mistake."""
+LIGHTNING_GAN = """
+import torch
+import pytorch_lightning as pl
+from torch import nn
+from torch.nn import functional as F
+from torchvision.datasets import MNIST
+from torchvision.transforms import ToTensor
+
+class GAN(pl.LightningModule):
+    def __init__(self, latent=12, lr=1e-3):
+        super().__init__()
+        self.save_hyperparameters()
+        self.generator = nn.Sequential(nn.Linear(latent, 32), nn.ReLU(), nn.Linear(32, 784), nn.Sigmoid())
+        self.discriminator = nn.Sequential(nn.Linear(784, 32), nn.LeakyReLU(), nn.Linear(32, 1))
+
+    def training_step(self, batch, batch_idx, optimizer_idx):
+        real = batch[0].flatten(1)
+        fake = self.discriminator(self.generator(torch.randn(len(real), self.hparams.latent)))
+        if optimizer_idx == 0:
+            return F.softplus(-fake).mean()
+        return F.softplus(fake).mean() + F.softplus(-self.discriminator(real)).mean()
+
+    def configure_optimizers(self):
+        return [torch.optim.Adam(each.parameters(), self.hparams.lr) for each in (self.generator, self.discriminator)]
+
+pl.Trainer(max_epochs=3).fit(GAN(), torch.utils.data.DataLoader(MNIST('.', transform=ToTensor()), 32))
+"""

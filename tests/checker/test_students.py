@@ -108,6 +108,34 @@ for x, _ in data:
     assert (step.status, step.mistake) == ("failed", "the gradients are never cleared")
 
 
+@pytest.mark.parametrize("edits", files.CONDITIONAL_MISTAKES)
+def test_a_conditional_gan_of_one_class_is_called_as_it_was_seen_to_be(edits: str) -> None:
+    found, mistake = check(files.CONDITIONAL_GAN, edits), files.CONDITIONAL_MISTAKES[edits]
+    wrong = {each.mistake for each in found.values() if each.status == "failed"}
+    assert (wrong, {each.status for each in found.values()} == {"passed"}) == ({mistake} - {""}, not mistake)
+
+
+def test_classes_of_a_gan_that_cannot_be_built_as_the_file_builds_them_are_wrong() -> None:
+    assert (
+        check(files.GAN, "super().__init__() -> super().__init()")["generator"].mistake
+        == "a method of super() does not exist"
+    )
+    built = check(files.GAN + "\nG = Generator(3)\n")["gan_step"]
+    assert (built.status, built.mistake) == ("failed", "a class is built with other arguments than it takes")
+
+
+def test_a_gan_of_lightning_is_trained_and_a_line_of_a_notebook_may_begin_with_a_percent_sign() -> None:
+    outcomes = check(files.LIGHTNING_GAN)
+    assert {each.piece: each.status for each in outcomes.values()} == dict.fromkeys(
+        ("generator", "discriminator", "gan_step"), "passed"
+    )
+    same = check(files.LIGHTNING_GAN, "F.softplus(fake).mean() + -> F.softplus(-fake).mean() +")["gan_step"]
+    assert same.mistake == "the loss of D wants the same answer for real and for generated images"
+    source = files.CONDITIONAL_GAN.replace("    paint.step()", "    paint.step()\n    print('%d'\n    % len(images))")
+    cells = [{"cell_type": "code", "source": ["%matplotlib inline\n", "!ls\n", source]}]
+    assert check(json.dumps({"cells": cells}), name="mine.ipynb")["gan_step"].status == "passed"
+
+
 def test_weights_that_nothing_fills_are_wrong_once_the_training_is_handed_in() -> None:
     train = """
 def train(data):
@@ -248,13 +276,54 @@ def test_what_is_not_understood_is_not_wrong_and_says_what_to_write() -> None:
     assert (outcome.status, outcome.mistake) == ("unclear", "")
     assert outcome.text == "what should be the argument how_many_of_these of LSTM?"
     assert outcome.hint.startswith("give how_many_of_these a default, or call it one of ")
-    absolute = check(files.GAN, "nn.BCELoss() -> nn.L1Loss() && nn.Sigmoid() -> nn.Identity()")["gan_step"]
-    assert (absolute.status, absolute.hint) == ("unclear", "use the losses of the text")
-    least_squares = check(files.GAN, "nn.BCELoss() -> nn.MSELoss() && nn.Sigmoid() -> nn.Identity()")["gan_step"]
-    assert (least_squares.status, least_squares.text.rpartition("; ")[2]) == ("passed", "it is least squares")
+    noise = check(files.GAN, "nn.BCELoss() -> lambda answers, _: (answers * torch.randn_like(answers)).mean()")[
+        "gan_step"
+    ]
+    assert (noise.status, noise.hint) == ("unclear", "use the losses of the text")
     outcome = check(files.LSTM, "range(self.seq_length) -> range(self.seq_length - 1)")["sequence"]
     assert outcome.status == "unclear"
     assert outcome.text.startswith("it reads one step fewer than seq_length")
+
+
+def test_the_training_tells_whether_a_step_is_left_out_and_whether_the_loss_compares_what_belongs_together() -> None:
+    text = """
+model = LSTM(6, 1, 16, 1, 9)
+opt = torch.optim.SGD(model.parameters(), 0.1)
+for _ in range(3):
+    opt.zero_grad()
+    nn.functional.mse_loss(model(torch.randn(9, 5)), torch.randn(9, 1)).backward()
+    opt.step()
+"""
+    fewer = "range(self.seq_length) -> range(self.seq_length - 1)"
+    assert {each.status for each in check(files.LSTM + text, fewer).values()} == {"passed"}
+    found = check(files.LSTM + text, f"{fewer} && torch.randn(9, 5) -> torch.randn(9, 6)")["sequence"]
+    assert (found.status, found.mistake) == ("failed", "the last step is left out")
+    found = check(files.LSTM + text, f"{fewer} && torch.randn(9, 1)) -> torch.randn(9))")["training"]
+    assert (found.status, found.mistake) == ("failed", "the loss compares each answer with each target")
+
+
+def test_a_wrong_cell_is_told_from_other_classes_by_its_mistake_and_d2l_need_not_be_there() -> None:
+    text = (
+        files.CELL.replace("class LSTM(", "class Memory(")
+        + """
+class SimpleRNNCell(nn.Module):
+    def __init__(self, input_dim, hidden_dim):
+        super().__init__()
+        self.both = nn.Linear(input_dim + hidden_dim, hidden_dim)
+
+    def forward(self, x, h):
+        return torch.tanh(self.both(torch.cat((x, h), 1)))
+"""
+    )
+    assert check(text)["lstm_step"].status == "passed"
+    found = check(text, "o * torch.tanh(cell) -> o * cell")["lstm_step"]
+    assert (found.status, found.mistake) == ("failed", "tanh(c) is missing in the hidden state")
+    d2l = (
+        "import torch.nn as nn -> import torch.nn as nn; from d2l import torch as d2l && (nn.Module): -> (d2l.Module):"
+    )
+    kept = "self.seq_length, self.num_hidden, self.batch_size, self.device = seq_length, num_hidden, batch_size, device"
+    outcome = check(files.LSTM, f"{d2l} && {kept} -> self.save_hyperparameters()")
+    assert outcome["sequence"].status == "passed"
 
 
 def test_an_lstm_that_raises_for_every_x_is_wrong_if_no_call_of_it_can_be_meant_otherwise() -> None:

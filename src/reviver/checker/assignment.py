@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from reviver.checker.gan_pieces import GAN_PIECES, is_own
+from reviver.checker.gan_pieces import GAN_PIECES, ROLES, is_own
 from reviver.checker.loading import SourceFile
 from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
 from reviver.checker.lstm_roles import find_roles, is_class
 from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, Unclear, run_pieces
-from reviver.checker.watch import Watch
+from reviver.checker.watch import Seen, Watch
 from reviver.errors import ConfigError
 
 PIECES = (*LSTM_PIECES, *GAN_PIECES)
@@ -37,7 +37,6 @@ ARITY |= {"gan_step": (6,), "interpolate": (3,)}
 """Functions that are recognized by name, and how many arguments they have."""
 NOT_ASKED = ("initialization", "dropout", "learning", "samples", "interpolation")
 """Pieces that another course's file is not asked for, unless the course says so."""
-ROLES = ("Generator", "Discriminator")
 WIDTH = 80
 """Width of a report in characters."""
 
@@ -146,21 +145,26 @@ def find_pieces(names: Namespace) -> list[Piece]:
 
 def overlooked(names: Namespace) -> list[Piece]:
     """Return a piece for each class that a file trains and that no other piece looks at, which says so."""
-    held = {id(each) for optimizer in Watch.optimizers for group in optimizer.param_groups for each in group["params"]}
-    looked = [cls for role in CLASSES for cls in [names.get(role)] if isinstance(cls, type)]
+    looked = [cls for role in CLASSES for cls in [names.get(role)] if cls]
     own = [source.names.get(node.name) for source in names["*sources"] for node in source.tree.body if is_class(node)]
+    kinds = [type(each.network) if isinstance(each, Seen) else each for each in looked]
+
+    def parts(cls: Any) -> list[type]:
+        return [type(each) for seen in [Watch.first(cls)] if seen for each in seen.network.modules()]
 
     def is_new(cls: Any) -> bool:
-        parts = [type(each) for each in Watch.seen[cls].network.modules()]
-        around = [type(each) for known in looked if known in Watch.seen for each in Watch.seen[known].network.modules()]
-        is_trained = any(id(each) in held for each in Watch.seen[cls].network.parameters())
-        return is_trained and not {*parts} & {*looked} and cls not in around
+        is_trained = any(id(each) in Watch.held() for each in Watch.first(cls).network.parameters())  # type: ignore[union-attr]
+        return (
+            is_trained
+            and not {*parts(cls)} & {*kinds}
+            and cls not in [each for known in kinds for each in parts(known)]
+        )
 
     def check(names: Namespace) -> str:
         raise Unclear("not looked at, because no piece asks for it; a person should look at it", "")
 
     network = "gan" if "Generator" in names else "lstm"
-    found = [cls for cls in own if cls in Watch.seen and looked and is_new(cls)]
+    found = [cls for cls in own if Watch.first(cls) and looked and is_new(cls)]
     return [Piece(cls.__name__, network, ("*seen",), (), "", check) for cls in found]
 
 
@@ -180,10 +184,13 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
                     names[node.name.capitalize()] = value
     for role, pattern in CLASSES.items():
         if found := [name for name in classes if re.search(pattern, name.lower())]:
-            best = min(found, key=lambda name: (name != role, name.lower() != role.lower(), len(name)))
+            best = min(
+                found,
+                key=lambda name: (name != role, name.lower() != role.lower(), "lstm" not in name.lower(), len(name)),
+            )
             names[role] = classes[best]
     ran = find_gan(classes, any(is_gan for source in sources for _, is_gan, _ in source.trained))
-    names |= {role: each for role, each in ran.items() if names.get(role) not in Watch.seen}
+    names |= {role: each for role, each in ran.items() if not Watch.first(names.get(role))}
     if not CLASSES.keys() & names.keys():
         names |= guess_lstm(classes, texts)
     tell_cells(names, texts)
@@ -200,14 +207,27 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
 
 def find_gan(classes: Mapping[str, Any], is_trained: bool) -> dict[str, Any]:
     """Return the two networks of a GAN that was seen to run: one returns what the other takes, which returns one number."""
-    wholes = [{*group["params"]} for each in Watch.optimizers for group in each.param_groups]
-    seen = {key: Watch.seen[key] for key in classes.values() if key in Watch.seen}
-    seen |= {key: each for key, each in Watch.seen.items() if {*each.network.parameters()} in wholes}
-    for G, D in product(seen, seen) if is_trained else ():
-        if seen[D].numbers == (seen[G].numbers[1], 1) and G != D:
-            return {
-                name: each if isinstance(each, type) else seen[each] for name, each in zip(ROLES, (G, D), strict=True)
-            }
+    groups, kinds = (
+        [{*group["params"]} for each in Watch.optimizers for group in each.param_groups],
+        [*classes.values()],
+    )
+    seen = [
+        each
+        for each in Watch.seen.values()
+        for own in [{*each.network.parameters()}]
+        if own in groups or (type(each.network) in kinds and any(own & group for group in groups))
+    ]
+    types = [type(each.network) for each in seen]
+    pairs = (
+        [(G, D) for G, D in product(seen, seen) if D.numbers[1] == 1 < G.numbers[1] <= D.numbers[0]]
+        if is_trained
+        else []
+    )
+    for pair in sorted(pairs, key=lambda pair: pair[0].numbers[1] != pair[1].numbers[0])[:1]:
+        return {
+            name: cls if (cls := type(each.network)) in kinds and types.count(cls) == 1 else each
+            for name, each in zip(ROLES, pair, strict=True)
+        }
     return {}
 
 

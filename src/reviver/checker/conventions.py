@@ -33,7 +33,7 @@ ARGUMENTS = {
     "image": r"^((img|image|input|output)_)?shape$|^(x|img)_dims$",
     "pixels": r"pixels$|^(in|input|out|output|img|image|im|x|n)_(dim|size|features|len)(_flat)?$|^d_in(put)?$",
     "width": r"^((base|h|hidden)_(dim|size|features|channels?)|n?_?hidden|dim_h|features|feature_maps|n[gd]?f|n(um)?_filters)$",
-    "channels": r"^((img|image|num|n|in|out)_)?channels$|^nc$",
+    "channels": r"^((img|image|num|n|in|out)_)?channels?$|^nc$",
     "settings": r"^(configs?|cfg|args?|opts?|h?params)$",
 }
 """Names of the arguments of networks by what they stand for, the first that fits."""
@@ -50,7 +50,7 @@ EXAMPLES = {
 LSTM_KEYS = ("p", "one", "no", "yes", "cpu", "B", "T", "C", "H", "I")
 GENERATOR_KEYS = ("Z", "image", "pixels", "channels", "width", "B", "cpu", "no", "p")
 FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784}
-FIXED |= {"channels": 1, "width": 16, "Z": 100}
+FIXED |= {"channels": 1, "width": 16, "Z": 100, "B": 8}
 ONLY_TORCH = "write class {}(nn.Module); PyTorch modules are checked, and the functions of reviver check --start"
 OPTIONAL = ("no", "one", "channels", "width", "image")
 """What keeps the default that a class has."""
@@ -113,7 +113,7 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
             arguments |= {word: known[key] for word, key in found.items() if key and key not in OPTIONAL}
         elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             pass
-        elif key and (default is parameter.empty or not (is_word or key in OPTIONAL)):
+        elif key and (default is parameter.empty or not (is_word or key in OPTIONAL or keys is not LSTM_KEYS)):
             arguments[name] = known[key]
         elif default is parameter.empty and seen and name in seen:
             arguments[name] = seen[name]
@@ -170,7 +170,11 @@ def loose_tensors(module: nn.Module) -> dict[str, Tensor]:
     held = [(f"{path}." * bool(path), vars(each)) for path, each in module.named_modules()]
     values = [(path + name, each) for path, names in held for name, each in names.items() if not name.startswith("_")]
     for name, value in values:  # which grows
-        if isinstance(value, Tensor) and value.requires_grad and id(value) not in known:
+        if id(value) in known:
+            continue
+        if isinstance(value, Tensor | list | tuple | dict | nn.Module):
+            known.add(id(value))
+        if isinstance(value, Tensor) and value.requires_grad:
             found[name] = value
         elif isinstance(value, list | tuple | dict):
             items = value.items() if isinstance(value, dict) else enumerate(value)

@@ -71,7 +71,7 @@ OF_D = table(
     ("the generated images are missing", LABELS, " + as_fake(fake).mean() -> "),
     ("the real images are missing", LABELS, "as_real(real).mean() + -> "),
 )
-HALF, EXCHANGED, WRONG_SIGN = OF_D[0], IN_BOTH[0], IN_BOTH[2]
+NO_FAKE, NO_REAL, EXCHANGED, WRONG_SIGN = *OF_D[1:], IN_BOTH[0], IN_BOTH[2]
 LOSS_MISTAKES = {generator_loss: (SATURATING, *IN_BOTH), discriminator_loss: (*OF_D, *IN_BOTH)}
 BACK_G = "opt_G.zero_grad()\n    generator_loss(D(fake)).backward(retain_graph=True)\n    "
 GAN_STEP_MISTAKES = (
@@ -100,9 +100,10 @@ GAN_STEP_MISTAKES = (
     *IN_BOTH,
 )
 NO_DETACH, NEVER_CLEARED, KEPT, NO_GRADIENT, *_ = GAN_STEP_MISTAKES
-NO_TANH, NO_SIGMOID, SAME_IMAGE, SAME_ANSWER, TWO_SIGMOIDS = table(
+NO_TANH, NO_SIGMOID, OUT_OF_RANGE, SAME_IMAGE, SAME_ANSWER, TWO_SIGMOIDS = table(
     ("there is no tanh at the end of G", RANGE),
     ("there is a sigmoid at the end of G, not tanh", RANGE),
+    ("G cannot reach all pixels of the data", RANGE),
     ("all noise gives the same image", INPUT),
     ("all images get the same answer", INPUT),
     ("there is a sigmoid at the end of D, and another in the loss", SIGMOIDS),
@@ -113,31 +114,16 @@ NO_SUCH_NAME = Mistake(
 NO_BRACKETS = Mistake(
     "brackets are missing behind no_grad", Hint(TRAIN, "What does `with` need: a class, or an object of it?")
 )
-TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, DROPPED = table(
+TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, DROPPED, NONE_FOR_D, SAME_TARGET, NOT_HELD = table(
     ("an optimizer steps before the other gradient is there", SAME),
     ("the fake images are used again after the step of G, without detach", REACH),
     ("the labels have the shape [N], the answers of D [N, 1]", SHAPES),
     ("a label is above 1", SOFT),
     ("the result of a call that changes nothing by itself is dropped", RETURNS),
+    ("D gets no gradient from its loss", UPDATE),
+    ("the loss of D wants the same answer for real and for generated images", LABELS),
+    ("an optimizer has the parameters of the other network", UPDATE),
 )
-LOOP: tuple[tuple[str, str, Mistake | str], ...] = (
-    ("GD", "old", NEVER_CLEARED),
-    ("G", "-fake as real", WRONG_SIGN),
-    ("G", "fake as real, fake as fake", NO_DETACH),
-    ("G", "fake as real", "right"),
-    ("G", "fake as fake", EXCHANGED),
-    ("G", "-fake as fake", SATURATING),
-    ("D", "real as real, fake as fake, fake as real", KEPT),
-    ("D", "real as real, fake as fake", "right"),
-    ("D", "real as real", "real"),
-    ("D", "real as fake", EXCHANGED),
-    ("D", "-real as real, -fake as fake", WRONG_SIGN),
-    ("D", "fake as fake", "fake"),
-)
-"""What the gradient of a network shows, the first that fits: parts that are there, and the mistake, or what is right.
-
-A part is the gradient of a loss for real or generated images as real or fake; an old one is of before the last step.
-"""
 ANGLE = "cosine_similarity(start, end, dim=0).acos()"
 INTERPOLATION_MISTAKES = table(
     ("the ends are missing", ENDS, "[:, None] -> [1:-1, None]"),

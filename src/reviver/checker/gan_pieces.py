@@ -20,13 +20,15 @@ from torch import Tensor, nn
 from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
-from reviver.checker.lstm_errors import mistake_of
+from reviver.checker.lstm_errors import furthest, mistake_of
+from reviver.checker.lstm_mistakes import NOT_BUILT
 from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, unparsed
 from reviver.checker.standins import Images
 from reviver.checker.updates import are_probabilities, check_gan_loop
-from reviver.checker.watch import Seen
+from reviver.checker.watch import Seen, Watch
 from reviver.data.images.named import read_mnist
 
+ROLES = ("Generator", "Discriminator")
 LATENT_SIZE, IMAGE_SHAPE = 100, (1, 28, 28)
 MAX_UPDATES, BATCH_SIZE = 400, 64
 MAX_DISTANCE, MIN_SPREAD = 0.5, 0.3
@@ -40,8 +42,8 @@ def is_own(names: Namespace) -> bool:
     return callable(found) and "image_shape" in inspect.signature(found).parameters
 
 
-def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
-    """Build a network; return it with noise, or images, for 8 results, in a shape in which it takes them. Raises Unclear."""
+def build_network(names: Namespace, role: str) -> tuple[nn.Module, tuple[Any, ...]]:
+    """Build a network; return it with noise, or images, for 8 results, as it takes them. Raises Unclear."""
     is_G, problems = role == "Generator", list[Exception]()
     advice = "Discriminator(), called with images [N, 784] or [N, 1, 28, 28]"
     if is_G:
@@ -62,13 +64,13 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
             try:
                 shape = list(module(example).shape)
                 if is_G or prod(shape) == 8:
-                    return module, example
+                    return module, (example,)
                 problems.insert(0, Unclear(f"it returns {shape} for 8 images", "return one number for each image"))
             except Exception as error:
                 problems.append(error)
-        raise problems[0]
+        raise furthest(problems)
     except Exception as error:
-        mistake = error.mistake if isinstance(error, Failure) else mistake_of(names, names[role], error)
+        mistake = error.mistake if isinstance(error, Failure) else mistake_of(names, error)
         if isinstance(error, AttributeError) and "module 'torch" in str(error):
             mistake = wrong.NO_SUCH_NAME
         if mistake:
@@ -79,28 +81,37 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, Tensor]:
         raise Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}") from error
 
 
-def copy_seen(names: Namespace, role: str) -> tuple[nn.Module, Tensor] | None:
+def copy_seen(names: Namespace, role: str) -> tuple[nn.Module, tuple[Any, ...]] | None:
     """Return a network as the submission built it, with inputs as it got them; None if it was not seen to run."""
     cls, watch = names[role], names["*seen"]
-    found = cls if isinstance(cls, Seen) else watch.seen.get(cls) if cls in watch.built else None
-    first: Any = found.inputs[0] if found and len(found.inputs) == 1 else ()
-    for number in (8, len(first)) if found and len(first) else ():  # some know only the size of their batches
+    found = cls if isinstance(cls, Seen) else watch.first(cls) if cls in watch.built else None
+    inputs = found.inputs if found else ()
+    total = len(inputs[0]) if inputs and inputs[0].ndim > 1 else 0
+    for number in (8, total) if total else ():  # some know only the size of their batches
         with suppress(Exception):
             module = copy.deepcopy(found.network) if found is cls else watch.built[cls].call(cls)
             module.to(torch.get_default_dtype()).train()
-            example = sample(1, number, *first.shape[1:])
-            if len(module(example)) == number:
+            example = tuple(resampled(each, total, number) for each in inputs)
+            if len(module(*example)) == number:
                 return module, example
     return None
 
 
-def examine(network: nn.Module, example: Tensor, same: Mistake, is_own: bool) -> tuple[Tensor, list[str]]:
+def resampled(value: Any, total: int, number: int) -> Any:
+    """Return an input of a batch of `total` as one for a number of examples: other noise, but the same classes."""
+    if not isinstance(value, Tensor) or not value.ndim or len(value) != total:
+        return value
+    is_noise = value.is_floating_point() and len(value.unique()) > total
+    return sample(1, number, *value.shape[1:]) if is_noise else value[torch.arange(number) % total]
+
+
+def examine(network: nn.Module, example: Sequence[Any], same: Mistake, is_own: bool) -> tuple[Tensor, list[str]]:
     """Check what a network returns and that all its parameters take part; return what it gives with large weights, and remarks."""
-    values = network(example)
-    if values.dtype != example.dtype or not bool(values.isfinite().all()):
-        raise Failure(f"the result must be finite and have the dtype {example.dtype} of the input, got {values.dtype}")
+    values, (first, *_) = network(*example), example
+    if values.dtype != first.dtype or not bool(values.isfinite().all()):
+        raise Failure(f"the result must be finite and have the dtype {first.dtype} of the input, got {values.dtype}")
     if torch.allclose(values, values[:1].expand_as(values)):
-        raise Failure(f"all results are the same for {len(example)} different inputs", same)
+        raise Failure(f"all results are the same for {len(first)} different inputs", same)
     remarks = [EPS.format(each.eps) for each in nn.Module.modules(network) if getattr(each, "eps", 0) > 0.1]
     values.square().sum().backward()
     unused = [f"{name} has no part in the result" for name, each in network.named_parameters() if each.grad is None]
@@ -109,42 +120,47 @@ def examine(network: nn.Module, example: Tensor, same: Mistake, is_own: bool) ->
     with torch.no_grad():
         for parameter in network.parameters():  # large ones show between which numbers the last layer keeps its values
             parameter.mul_(10)
-        return network(example), remarks + unused
+        return network(*example), remarks + unused
 
 
 def check_generator(names: Namespace) -> str:
     """Check shape, range and variety of the images, in eval mode one by one."""
     own, (G, z) = is_own(names), build_network(names, "Generator")
-    shape = list(G(z).shape)
+    shape = list(G(*z).shape)
     if own and shape != [8, *IMAGE_SHAPE]:
         raise Failure(f"the result must have shape {[8, *IMAGE_SHAPE]}, got {shape}")
     values, remarks = examine(G, z, wrong.SAME_IMAGE, own)
     text = f"with large weights the values lie between {values.min():.1f} and {values.max():.1f}"
-    image_range = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else data_range(names))
-    if image_range == "-1 to 1":
-        if are_probabilities(values):
-            raise Failure(text, wrong.NO_SIGMOID)
-        if own and bool((values.abs() > 1).any()):
-            raise Failure(text, wrong.NO_TANH)
+    course = names.get("*course", {}).get("image_range") or ("-1 to 1" if own else "")
+    low, high = tuple(map(float, course.split(" to "))) if course else data_range(names)
+    if low < 0 and are_probabilities(values):
+        raise Failure(text, wrong.NO_SIGMOID)
+    if own and course == "-1 to 1" and bool((values.abs() > 1).any()):
+        raise Failure(text, wrong.NO_TANH)
+    if values.abs().max() <= 1 and (low < -1.05 or high > 1.05):
+        raise Failure(f"{text}, those of the data between {low:.1f} and {high:.1f}", wrong.OUT_OF_RANGE)
     with torch.no_grad(), suppress(RuntimeError):  # some know only the size of their batches
-        if not torch.allclose(G.eval()(z)[:4], G(z[:4])):
+        fewer = (each[:4] if isinstance(each, Tensor) else each for each in z)
+        values = G.eval()(*z)
+        if torch.allclose(values, G(*z)) and not torch.allclose(
+            values[:4], G(*fewer)
+        ):  # it may sample noise of its own
             raise Failure("in eval mode an image depends on the others of its batch")
     return "\n".join([f"images [{', '.join(map(str, ('N', *shape[1:])))}]; {text}", *remarks])
 
 
-def data_range(names: Namespace) -> str:
-    """Return between which numbers the pixels of the data lie, as they were loaded or the source says; empty if nothing shows it."""
-    if made := [each.image(0).min() for each in Images.made if each.transform]:
-        return "-1 to 1" if min(made) < 0 else "0 to 1"
+def data_range(names: Namespace) -> tuple[float, float]:
+    """Return between which numbers the pixels of the data lie at least, as they were loaded or the source says; else 0 and 0."""
+    if made := [each.image(0) for each in Images.made if each.transform]:
+        return max(float(each.min()) for each in made), min(float(each.max()) for each in made)
     text = unparsed(names)
-    half = re.search(r"Normalize\(\(?\[?0?\.5", text) or "preprocess_img" in text
-    return "-1 to 1" if half else "0 to 1" if "ToTensor()" in text else ""
+    return (-1.0 if re.search(r"Normalize\(\(?\[?0?\.5", text) or "preprocess_img" in text else 0.0), 0.0
 
 
 def check_discriminator(names: Namespace) -> str:
     """Check shape and range of the logits."""
     own, (D, x) = is_own(names), build_network(names, "Discriminator")
-    answers = D(x)
+    answers = D(*x)
     if own and answers.shape not in ((8, 1), (8,)):
         raise Failure(f"the result must have shape [8, 1] or [8], got {list(answers.shape)}")
     values, remarks = examine(D, x, wrong.SAME_ANSWER, own)
@@ -221,13 +237,19 @@ def check_gan_step(names: Namespace) -> str:
     if "gan_step" in names:
         compare(observe_step, [names["gan_step"], with_flat_logits], wrong.gan_step, wrong.GAN_STEP_MISTAKES)
         return "both networks are updated once, each by its own loss"
+    for error in Watch.errors:
+        found = re.match(r"(\w+)\.__init__\(\) (?:missing|takes)", str(error))
+        if found and found[1] in [
+            getattr(cls, "__name__", "") for cls in map(names.get, ROLES) if cls not in Watch.built
+        ]:
+            raise Failure(describe(error), NOT_BUILT)
     torch.set_default_dtype(torch.float32)
     (G, z), (D, example) = build_network(names, "Generator"), build_network(names, "Discriminator")
-    shape = tuple(example.shape[1:])
+    shape = tuple(example[0].shape[1:])
     if len(shape) == 1:
         shape = (1, isqrt(shape[0]), isqrt(shape[0]))
     images = torch.rand(6 * BATCH_SIZE, *shape) * 2 - 1
-    return check_gan_loop(names["GAN loop"], G, D, images, example, z.shape[1])
+    return check_gan_loop(names, G, D, images, example, z[0].shape[1])
 
 
 def check_interpolation(names: Namespace) -> str:
@@ -248,7 +270,7 @@ def check_samples(names: Namespace) -> str:
     torch.set_default_dtype(torch.float32)
     step: Callable[..., Any] | Program = names.get("gan_step", wrong.gan_step)
     images = read_mnist().images[:4096].unsqueeze(1).float() / 127.5 - 1  # [N, C, H, W]
-    G, D = (build_network(names, role)[0] for role in ("Generator", "Discriminator"))
+    G, D = (build_network(names, role)[0] for role in ROLES)
     opt_G = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
     opt_D = torch.optim.Adam(D.parameters(), lr=4e-4, betas=(0.5, 0.999))
     z = torch.randn(128, LATENT_SIZE)

@@ -135,8 +135,8 @@ def read_source(path: Path) -> ast.Module:
     if path.suffix == ".ipynb":
         parts = []
         for cell in json.loads(text)["cells"]:
-            lines = "".join(cell["source"]).splitlines() if cell["cell_type"] == "code" else []
-            part = "\n".join("pass" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
+            part = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+            part = re.sub(r"^(\s*)([!?]|%%?[a-zA-Z]).*$", r"\1pass", part, flags=re.MULTILINE)
             with suppress(SyntaxError):  # one cell that is no Python does not hide the others
                 ast.parse(part)
                 parts.append(part)
@@ -173,7 +173,7 @@ class Loader(SourceFileLoader):
                 node.level = 0  # of a package that is not whole
         source = self.sources[path] = SourceFile(tree, names, has_star(tree), [])
         names |= {name: each for name, each in USUAL.items() if name not in names}  # imports may be in a cell above
-        waiting, again = list[tuple[str, ast.stmt, bool, str]](), list[ast.stmt]()
+        waiting, again = list[tuple[str, ast.stmt, bool, BaseException]](), list[ast.stmt]()
         todo = list(statements(tree))[::-1]
         while todo:
             statement, may_train = todo.pop()
@@ -182,12 +182,13 @@ class Loader(SourceFileLoader):
                 self.run(code, source, statement, may_train=may_train)
             except (Exception, SystemExit) as error:
                 lacking = getattr(error, "name", "") if isinstance(error, NameError) else ""
-                waiting.append(("" if statement in again else lacking or "", statement, may_train, describe(error)))
+                waiting.append(("" if statement in again else lacking or "", statement, may_train, error))
             ready = [each for each in waiting if each[0] in names]  # cells of a notebook may stand in another order
             waiting = [each for each in waiting if each not in ready]
             again += [each[1] for each in ready]
             todo += [each[1:3] for each in ready[::-1]]
-        self.problems += [(path, text) for *_, text in waiting]
+        self.problems += [(path, describe(error)) for *_, error in waiting]
+        Watch.errors += [error for *_, error in waiting if isinstance(error, Exception)]
 
     def run(self, code: CodeType, source: SourceFile, statement: ast.stmt, *, may_train: bool) -> None:
         """Run a statement; one that may train as far as it shows what it does."""

@@ -139,7 +139,7 @@ def values_of(names: Mapping[str, Any], given: dict[str, Any], x: Tensor) -> dic
     parsers = (each.parse_args([]) for each in names.values() if isinstance(each, argparse.ArgumentParser))
     options = (each for each in names.values() if isinstance(each, argparse.Namespace))
     loader = DataLoader(TensorDataset(x, torch.arange(len(x)) % 2), BATCH_SIZE)
-    values = {name: each for role, each in (given | {"loader": loader}).items() for name in ROLES[role].split()} | SMALL
+    values = {name: each for role, each in ({"loader": loader} | given).items() for name in ROLES[role].split()} | SMALL
     return values | dict.fromkeys(ROLES["settings"].split(), LoopSettings(next(chain(options, parsers), None), values))
 
 

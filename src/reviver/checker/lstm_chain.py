@@ -44,8 +44,8 @@ def check_chain(names: Namespace) -> str:
 def runs(names: Namespace, cls: Any) -> Iterator[tuple[nn.Module, tuple[Any, ...], int]]:
     """Yield a network as its file built and called it, or else with what its names say; inputs, and the least number of steps."""
     seen = names.get("*seen")
-    if seen and cls in seen.built and cls in seen.seen:
-        inputs = seen.seen[cls].inputs
+    if seen and cls in seen.built and (found := seen.first(cls)):
+        inputs = found.inputs
         with suppress(Exception):
             yield seen.built[cls].call(cls), inputs, min(inputs[0].shape[:2])
     for sizes, form in product((LSTMSizes(), LSTMSizes(C=1)), FORMS):  # one number stands for any, by broadcasting

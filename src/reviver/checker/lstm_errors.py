@@ -4,7 +4,7 @@ import ast
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ ELSEWHERE = "(?i)cuda|nvidia|device|StandIn"
 def judge_errors(names: Namespace, cls: Any, errors: Mapping[tuple[Form, torch.dtype], Exception]) -> Exception:
     """Return what to raise for a network that raised an error in each form of its input: a Failure, or Unclear."""
     problem, usual = furthest(errors.values()), LSTMSizes()
-    if mistake := mistake_of(names, cls, problem):
+    if mistake := mistake_of(names, problem):
         return Failure(describe(problem), mistake)
     if "Recaller" in names or isinstance(problem, Unclear):
         return problem
@@ -52,11 +52,17 @@ def furthest(errors: Iterable[Exception]) -> Exception:
     return max(errors, key=depth)
 
 
-def mistake_of(names: Namespace, cls: Callable[..., Any], error: Exception) -> Mistake | None:
-    """Return the mistake that an error of a network shows, however it is called; None if the call may be wrong."""
-    if isinstance(error, AttributeError) and lacks_attribute(names, cls, error):
+def mistake_of(names: Namespace, error: Exception) -> Mistake | None:
+    """Return the mistake that an error of a submission shows, however it is called; None if the call may be wrong."""
+    if isinstance(error, AttributeError) and "'super' object" in str(error):
+        return wrong.MISSPELT
+    if isinstance(error, AttributeError) and lacks_attribute(names, error):
         return wrong.NOT_SET
-    if type(error) is NameError and lacks_name(names, error.name or ""):
+    if (
+        type(error) is NameError
+        and error.name not in ("display", "get_ipython")
+        and lacks_name(names, error.name or "")
+    ):
         return wrong.NOT_DEFINED
     return wrong.CHANGED_LEAF if wrong.LEAF in str(error) else None
 
@@ -89,12 +95,18 @@ def overwrites(names: Namespace, cls: type) -> bool:
     return False
 
 
-def lacks_attribute(names: Namespace, cls: Callable[..., Any], error: AttributeError) -> bool:
-    """Return whether a network reads an attribute of its own that is not there yet, and nothing else may set."""
-    if type(error.obj) is not cls or str(error.name).startswith("_") or getattr(cls, "__bases__", ()) != (nn.Module,):
+def lacks_attribute(names: Namespace, error: AttributeError) -> bool:
+    """Return whether an object of a class of the submission lacks an attribute that is not there yet, and nothing may set."""
+    own = [each for source in names.get("*sources", ()) for each in source.names.values() if isinstance(each, type)]
+    text, name = unparsed(names), str(error.name)
+    if (
+        not {*type(error.obj).__mro__} <= {object, nn.Module, *own}
+        or name.startswith("_")
+        or type(error.obj) not in own
+    ):
         return False
     is_new = any(frame.name == "__init__" for frame in traceback.extract_tb(error.__traceback__))
-    return is_new or not re.search(rf"\.{error.name}\b[^=\n]* = ", unparsed(names))
+    return is_new or not re.search(rf"\.{name}\b[^=\n]* = |['\"]{name}['\"]|__dict__", text)
 
 
 def lacks_name(names: Namespace, name: str) -> bool:

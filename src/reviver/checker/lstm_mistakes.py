@@ -142,7 +142,7 @@ STEP_MISTAKES = table(
     ("all gates have the same weights", GATES, borrow("fco", "i")),
     *(("all gates have one bias", BIAS, borrow("ifco", of, "b")) for of in "ifco"),
 )
-KINDS = {"WUb": "the weights", "W": "W", "U": "U", "b": "the bias"}
+KINDS = {"WUb": "the weights", "WU": "W and U", "W": "W", "U": "U", "b": "the bias"}
 BORROWED = table(
     *(
         (f"the {verb.format(*gates)} {KINDS[kinds]} of {of}", GATES, borrow(gates, of, kinds))
@@ -166,6 +166,8 @@ INNER_FORWARD = Mistake("forward is defined inside __init__", INDENT)
 NOT_SET = Mistake("an attribute is read before it is set", SET)
 LOST = Mistake("the loop overwrites its index, or the sequence that it reads", AGAIN)
 NOT_DEFINED = Mistake("a name is used that nothing defines", DEFINED)
+MISSPELT = Mistake("a method of super() does not exist", DEFINED)
+NOT_BUILT = Mistake("a class is built with other arguments than it takes", DEFINED)
 ONLY_EQUAL = {
     key: Mistake(f"it works only if {name} and units are equal", ROWS)
     for key, name in (("B", "batch"), ("I", "inputs"))
@@ -286,6 +288,9 @@ INITIAL_MISTAKES = table(
 CLEARED = "optimizer.zero_grad() -> pass"
 NOT_CLEARED = Mistake("the gradients are not cleared", CLEAR, CLEARED)
 CLEARED_EARLY = Mistake("the gradients are cleared before the step", CLEAR)
+BROADCAST = Mistake(
+    "the loss compares each answer with each target", Hint(TRAIN, "Which shapes have the answers and the targets?")
+)
 NOT_HELD = Mistake("the optimizer has not all weights of the network", STORED)
 NO_GRADIENT = Mistake("the loss does not reach the parameters of the optimizer", CUT)
 ENDS = Mistake("only the first batch is used", BATCHES)

@@ -30,6 +30,7 @@ from reviver.checker.lstm_reading import (
 )
 from reviver.checker.lstm_sequence import check_sequence, doubtful
 from reviver.checker.pieces import Failure, Namespace, Piece, Unclear, describe
+from reviver.checker.standins import Images
 from reviver.checker.updates import check_lstm_loop
 from reviver.recurrent.lstm_step import LSTMState, LSTMWeights
 from reviver.text import short_repr
@@ -88,7 +89,7 @@ def find_steps(names: Namespace) -> Sequence[Any]:
     first = errors[0]  # of the code under test, perhaps called in a wrong way
     if "Boolean value of Tensor" in str(first):
         raise Failure(describe(first), wrong.STATE_UNUSABLE) from first
-    if mistake := mistake_of(names, cls, first):
+    if mistake := mistake_of(names, first):
         raise Failure(describe(first), mistake) from first
     raise Unclear(
         f"no way of calling {cls.__name__} works: {describe(first)}",
@@ -145,7 +146,7 @@ def check_step(names: Namespace) -> str:
 
     steps = find_steps(names)
     try:
-        step = compare(step_values, steps, wrong.step, wrong.STEP_MISTAKES)
+        step = compare(step_values, steps, wrong.step, wrong.STEP_MISTAKES, alone=wrong.BORROWED)
     except Failure as failure:
         if "lstm_step" in names:
             raise
@@ -220,6 +221,8 @@ def check_training(names: Namespace) -> str:
     if "update" not in names:
         if lost := "*seen" in names and names["*seen"].unheld(loose_tensors):
             raise Failure(f"{lost} gets a gradient, and no optimizer has it", wrong.NOT_HELD)
+        if not Images.made and "*seen" in names and (text := names["*seen"].broadcast()):
+            raise Failure(text, wrong.BROADCAST)
         return check_lstm_loop(names["LSTM loop"])
 
     def weights(update: Callable[..., Any], is_square: bool) -> Quantities:

@@ -188,7 +188,7 @@ def read_network(names: Namespace, form: Form, sizes: LSTMSizes) -> Reading | No
         reading = reading._replace(output="log_softmax")
     if not is_own and names.get("*course", {}).get("output") == "probabilities" and sums_to_one(logits):
         reading = reading._replace(output="softmax")
-    reading = find_weights(reading, shapes_of(network), unused, has_output=is_own or "C" in given)
+    reading = find_weights(reading, shapes_of(network), unused, has_output=is_own or {"C", "H"} <= set(given))
     if logits.shape[1] != reading.sizes.C:
         raise Unclear(f"forward returns {logits.shape[1]} numbers, not one per class", "return the logits")
     return reading

@@ -17,19 +17,26 @@ from reviver.checker.lstm_errors import lacks_attribute
 from reviver.checker.lstm_pieces import find_steps, step_values
 from reviver.checker.lstm_reading import read_network
 from reviver.checker.lstm_sequence import check_sequence, values
-from reviver.checker.pieces import Namespace, Unclear
+from reviver.checker.pieces import Failure, Namespace, Unclear
 
 
 def find_roles(names: Namespace, classes: Mapping[str, Any]) -> dict[str, Any]:
     """Return LSTM and LSTMCell, the first class that agrees in each role; those by name where none does."""
     modules = [each for each in classes.values() if isinstance(each, type) and issubclass(each, nn.Module)]
-    found, dtype = {role: names[role] for role in ("LSTMCell", "LSTM") if role in names}, torch.get_default_dtype()
+    found: dict[str, Any] = {role: names[role] for role in ("LSTMCell", "LSTM") if role in names}
+    dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.set_default_dtype(torch.float64)
         torch.set_deterministic_debug_mode("warn")
         try:
             cells = agreeing(names, "LSTMCell", modules, is_cell)
             sequences = agreeing(names, "LSTM", [each for each in modules if each not in cells], is_sequence)
+            if not cells + sequences:
+                for role, agrees in (("LSTMCell", is_cell), ("LSTM", is_sequence)):
+                    if nearly := agreeing(names, role, modules, partial(is_explained, agrees)):
+                        kept = {name: each for name, each in found.items() if each is not nearly[0]}
+                        found = kept | {role: nearly[0]}
+                        break
         finally:
             torch.set_default_dtype(dtype)
             torch.set_deterministic_debug_mode("default")
@@ -79,7 +86,7 @@ def is_broken(names: Namespace, cls: Any) -> bool:
     try:
         build_module(cls, LSTM_KEYS, LSTMSizes()._asdict())
     except AttributeError as error:
-        return lacks_attribute(names, cls, error)
+        return lacks_attribute(names, error)
     except Exception:
         return False
     return False
@@ -106,19 +113,35 @@ def agreeing(names: Namespace, role: str, modules: Sequence[Any], agrees: Any) -
     return []
 
 
-def is_cell(names: Namespace) -> None:
+def is_explained(agrees: Any, names: Namespace) -> None:
+    """Raise an error unless the numbers of a class are those of a known mistake in a role."""
+    try:
+        agrees(names, with_mistakes=True)
+    except Failure as failure:
+        if not failure.mistake or "should be" not in str(failure):
+            raise
+
+
+def is_cell(names: Namespace, *, with_mistakes: bool = False) -> None:
     """Raise an error unless a class agrees with the equations as a cell."""
-    compare(step_values, find_steps(names), wrong.step, ())
+    mistakes = (*wrong.STEP_MISTAKES, *wrong.BORROWED) if with_mistakes else ()
+    compare(step_values, find_steps(names), wrong.step, (), alone=mistakes)
 
 
-def is_sequence(names: Namespace) -> None:
+def is_sequence(names: Namespace, *, with_mistakes: bool = False) -> None:
     """Raise an error unless a class agrees with the equations over a sequence."""
     problem: Exception | None = None
     for form in FORMS:
         try:
             if reading := read_network(names, form, LSTMSizes()):
-                compare(partial(values, reading, False), reading.layouts, wrong.recall, ())
+                mistakes, named = wrong.SEQUENCE_MISTAKES, [each for each in reading.layouts if each.is_named]
+                if with_mistakes:
+                    compare(partial(values, reading, False), named or reading.layouts, wrong.recall, (), alone=mistakes)
+                else:
+                    compare(partial(values, reading, False), reading.layouts, wrong.recall, ())
                 return
         except Exception as error:
             problem = error
+            if isinstance(error, Failure) and error.mistake:
+                break
     raise problem or TypeError

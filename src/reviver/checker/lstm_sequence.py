@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample, upstream
-from reviver.checker.conventions import FORMS, Form, LSTMSizes
+from reviver.checker.conventions import FORMS, LSTM_KEYS, Form, LSTMSizes, seen_arguments, stands_for
 from reviver.checker.layout import LETTERS, Layout, by_name, count
 from reviver.checker.lstm_chain import check_chain
 from reviver.checker.lstm_errors import furthest, judge_errors
 from reviver.checker.lstm_reading import Reading, read_network, sizes_of, starts, state_arguments
 from reviver.checker.pieces import Failure, Namespace, Unclear, describe, unparsed
+from reviver.checker.watch import Watch
 from reviver.recurrent.lstm_step import LSTMWeights
 
 UNUSABLE = "UnboundLocalError|NoneType|Boolean value of Tensor"
@@ -45,6 +46,7 @@ def check_numbers(names: Namespace) -> str:
     is_own, first = "Recaller" in names, dict[tuple[Form, torch.dtype], Exception]()
     usual = LSTMSizes()
     others = [usual._replace(T=usual.B)] * is_own + [usual._replace(B=usual.H), usual._replace(B=128)]
+    others += [] if is_own else [usual._replace(T=number) for number in numbers_of(names["LSTM"])]
     others += [usual._replace(I=usual.H)] * (not is_own and {"I", "H"} <= set(sizes_of(names["LSTM"])))
     for (dtype, tolerance), sizes in product(((torch.float64, 1e-7), (torch.float32, 1e-3)), (usual, *others)):
         torch.set_default_dtype(dtype)
@@ -69,8 +71,9 @@ def check_numbers(names: Namespace) -> str:
             problem = first.get((readings[0].form, dtype)) or furthest(first.values())
             text = f"with {usual.B} sequences, {usual.I} inputs and {usual.H} units: {describe(problem)}"
             raise Failure(text, wrong.ONLY_EQUAL["B" if sizes.B == sizes.H else "I"])
-        if sizes.T != usual.T:
+        if is_own and sizes.T != usual.T:
             raise Failure(describe(furthest(first.values())))
+        remarks += [f"it reads {sizes.T} steps"] * (sizes.T != usual.T)
         remarks += ["it works only for 128 sequences at a time"] * (sizes.B == 128)
         remarks += ["it works in float32 only"] * (dtype == torch.float32)
         return "\n".join(["logits and gradients over time agree with the equations", *remarks])
@@ -82,7 +85,8 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
     is_own, agreeing, failures = "Recaller" in names, list[Reading](), list[Failure]()
     cls = readings[0].cls.__name__
     calls = re.findall(rf"(?<!class )\b{cls}\((?:\w+=)?[\w.]+( \+ 1)?", unparsed(names))
-    readings = [each._replace(extra=extra) for extra in (0, 1)[: 1 + any(calls)] for each in readings]
+    extras = (0, 1)[: 1 + (any(calls) or reads_fewer(readings[0].cls))]
+    readings = [each._replace(extra=extra) for extra in extras for each in readings]
     for reading in readings:
         try:
             layout = compare(partial(values, reading, is_own), reading.layouts, wrong.recall, (), tolerance=tolerance)
@@ -118,6 +122,20 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
     raise clearest if agreeing or is_own else doubtful(clearest, readings[0].layouts)
 
 
+def numbers_of(cls: Any) -> list[int]:
+    """Return the numbers in the code of forward that may be how many steps it reads."""
+    code = getattr(getattr(cls, "forward", None), "__code__", None)
+    return [each for each in getattr(code, "co_consts", ()) if type(each) is int and 5 < each < 200][:2]
+
+
+def reads_fewer(cls: Any) -> bool:
+    """Return whether a network was seen to get sequences of one step fewer than it was built for."""
+    found, given = Watch.first(cls), seen_arguments(cls)
+    times = [value for name, value in given.items() if stands_for(name, LSTM_KEYS) == "T" and isinstance(value, int)]
+    shape = found.inputs[0].shape[:2] if found else ()
+    return any(time - 1 in shape and time not in shape for time in times)
+
+
 def doubtful(failure: Failure, layouts: Iterable[Layout]) -> Failure | Unclear:
     """Return a failure, or Unclear if it is no known mistake and no name tells the gates: weights may have been read wrongly."""
     if failure.mistake or any(each.is_named for each in layouts):
@@ -137,8 +155,9 @@ def values(reading: Reading, is_own: bool, network: Program | Layout, is_square:
 def gradients(reading: Reading, network: Program | Layout, is_square: bool) -> Quantities:
     """Return the gradients of a network in a layout, or of a program in its place, by each weight."""
     w, W_out, b_out = reading.weights()
+    is_fixed = bool(reading.outputs) or reading.sizes.T != LSTMSizes().T
     times = (
-        (reading.sizes.T,) if reading.outputs else (reading.sizes.T, 1)
+        (reading.sizes.T,) if is_fixed else (reading.sizes.T, 1)
     )  # one that returns h is asked for that of each step
 
     def scalar(W_out: Tensor = W_out, **w: Tensor) -> Tensor:

@@ -126,25 +126,34 @@ class Images(Dataset[Any]):
 
     def __init__(self, name: str, *args: Any, transform: Any = None, **options: Any) -> None:
         self.is_known, is_gray = bool(name), "MNIST" in name or name in GRAY
-        if is_gray or "CIFAR" in name or name == "SVHN":
-            self.data = images_of((1, 28, 28) if is_gray else (3, 32, 32)).clone()  # which code may choose from
+        if is_gray or "CIFAR" in name or name == "SVHN":  # integers, as code may choose from them or read their shape
+            pixels = (images_of((1, 28, 28) if is_gray else (3, 32, 32)) * 255).byte()
+            self.data: Any = pixels[:, 0]
+            if not is_gray:
+                self.data = (pixels if name == "SVHN" else pixels.permute(0, 2, 3, 1)).numpy()
         self.transform = transform or next((each for each in args if isinstance(each, Transform)), None)
         self.targets = torch.arange(NUMBER) % 10
-        self.classes, self.train_labels = list("0123456789"), self.targets
+        self.classes = list("0123456789")
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self.made.append(self)
 
     def __getattr__(self, name: str) -> Any:
-        if name != "data":
+        if name in ("train_data", "test_data") and "data" in vars(self):  # of torchvision 0.2
+            return self.data
+        if name not in ("train_labels", "test_labels", "labels"):
             raise AttributeError(name)
-        return images_of(FORMS[self.form][0])
+        return self.targets
 
     def __len__(self) -> int:
         return LENGTH if self.is_known else NUMBER
 
     def image(self, index: int) -> Tensor:
         """Return an image as it is transformed."""
-        image = self.data[index % NUMBER]
+        image = images_of(FORMS[self.form][0])[index % NUMBER]
+        if "data" in vars(self):
+            image = torch.as_tensor(self.data[index % len(self.data)])
+            image = image / 255 if image.dtype == torch.uint8 else image
+            image = image[None] if image.ndim == 2 else image if len(image) == 3 else image.permute(2, 0, 1)
         return self.transform(image) if self.transform else image
 
     def __getitem__(self, index: int) -> Any:
@@ -168,39 +177,97 @@ def begin_loader(loader: Any, dataset: Any, *args: Any, **options: Any) -> None:
 
 
 class Named:
-    """A module in which each name makes an object of that name."""
+    """A module in which each name is a class, of which the code may build others."""
 
     __path__: Sequence[str] = ()
 
     def __init__(self, kind: Any) -> None:
-        self._kind = kind
+        self._kind, self._classes = kind, dict[str, type]()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if name in ("transforms", "datasets", "v2"):
             return self
-        return lambda *args, **options: self._kind(name, *args, **options)
+        if name not in self._classes:
+
+            def begin(instance: Any, *args: Any, **options: Any) -> None:
+                self._kind.__init__(instance, name, *args, **options)
+
+            self._classes[name] = type(name, (self._kind,), {"__init__": begin})
+        return self._classes[name]
 
 
-class LightningModule(nn.Module):
-    """A module of Lightning that logs nothing."""
+class Settings(dict[str, Any]):
+    """Settings, also by dots."""
 
-    device = "cpu"
+    __getattr__ = dict.__getitem__
+
+
+class Module(nn.Module):
+    """A module of Lightning, or of d2l, that logs nothing."""
+
+    device, automatic_optimization, current_epoch, global_step = "cpu", True, 0, 0
 
     def log(self, *args: Any, **options: Any) -> None:
         """Do nothing."""
 
-    log_dict = save_hyperparameters = log
+    log_dict = prepare_data = setup = toggle_optimizer = untoggle_optimizer = log
+
+    def save_hyperparameters(self, *args: Any, **options: Any) -> None:
+        """Keep the arguments of the constructor."""
+        given = sys._getframe(1).f_locals.items()
+        self.hparams = Settings((name, each) for name, each in given if name not in ("self", "__class__"))
+        for name, value in self.hparams.items():
+            if not hasattr(self, name):
+                setattr(self, name, value)
 
     def manual_backward(self, loss: Tensor) -> None:
         """Call backward."""
         loss.backward()
 
 
+class Trainer:
+    """A trainer of Lightning, for one epoch."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        pass
+
+    def fit(self, model: Any, *data: Any, **options: Any) -> None:
+        """Train a module on a loader, or on that of a data module."""
+        data = (*data, *options.values(), model)
+        loader = next((each for each in data if isinstance(each, DataLoader)), None)
+        if loader is None:
+            source = next(each for each in data if hasattr(each, "train_dataloader"))
+            source.prepare_data()
+            source.setup("fit")
+            loader = source.train_dataloader()
+        found = model.configure_optimizers()
+        found = found[0] if isinstance(found, tuple) and isinstance(found[0], list) else found
+        optimizers = list(found) if isinstance(found, list | tuple) else [found]
+        optimizers = [each["optimizer"] if isinstance(each, dict) else each for each in optimizers]
+        model.optimizers = lambda **_: optimizers if len(optimizers) > 1 else optimizers[0]
+        for index, batch in enumerate(loader):
+            for number, optimizer in enumerate(optimizers if model.automatic_optimization else [None]):
+                loss = model.training_step(batch, index, *[number] * (len(optimizers) > 1 and optimizer is not None))
+                if optimizer is not None:
+                    optimizer.zero_grad()
+                    (loss["loss"] if isinstance(loss, dict) else loss).backward()
+                    optimizer.step()
+
+
+def add_to_class(cls: type) -> Any:
+    """Return a decorator that makes a function a method, as d2l has it."""
+    return lambda function: setattr(cls, function.__name__, function)
+
+
 MODULES: dict[str, Any] = {"torchvision.datasets": Named(Images), "torchvision.transforms": Named(Transform)}
 MODULES["torchvision"] = StandIn(datasets=MODULES["torchvision.datasets"], transforms=MODULES["torchvision.transforms"])
-MODULES |= dict.fromkeys(("lightning", "pytorch_lightning"), StandIn(LightningModule=LightningModule))
+MODULES |= dict.fromkeys(
+    ("lightning", "pytorch_lightning"), StandIn(LightningModule=Module, LightningDataModule=Module, Trainer=Trainer)
+)
+MODULES |= {"d2l": StandIn(torch=StandIn(Module=Module, Classifier=Module, add_to_class=add_to_class))}
+MODULES |= {"d2l.torch": MODULES["d2l"].torch}
 """Stand-ins of modules that do something."""
 
 

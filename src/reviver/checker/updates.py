@@ -1,28 +1,31 @@
-"""Judge a training loop by its updates: the order of an LSTM's, and of what the gradients of a GAN consist.
+"""Judge a training loop by its updates: the order of an LSTM's, and where the losses of a GAN pull.
 
-At each step of an optimizer the gradients that are there are written as a sum of known ones: of the loss for real images and
-for generated ones, each as real and as fake, since the step before and older. What the sum consists of says what the loop does.
+At each step of an optimizer the calls of backward are known whose gradients are there, and where each of them pulls what D
+answers on real and on generated images. D should learn to tell them apart, and G to be taken for real.
 
 Shapes: N images, P numbers of a gradient.
 """
 
 import ast
 import copy
+import math
 import re
-from collections.abc import Callable
-from contextlib import suppress
-from itertools import product
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import pairwise, product
+from time import process_time
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
-from reviver.checker.pieces import Failure, Mistake, Unclear, describe
-from reviver.checker.standins import NUMBER, Images
+from reviver.checker.lstm_errors import mistake_of
+from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe
+from reviver.checker.standins import MISFIT, NUMBER, Images
 from reviver.checker.watch import SeenEnough, Watch, kind
 
 READ = (
@@ -36,13 +39,14 @@ ERRORS = {"target size": gan.TARGET_SHAPE, "inplace operation": gan.REUSED, "a s
 ERRORS |= {"context manager protocol": gan.NO_BRACKETS, "has no attribute '__enter__'": gan.NO_BRACKETS}
 ERRORS |= {"module 'torch": gan.NO_SUCH_NAME}
 """Mistakes that torch finds."""
-LASTING = (gan.NEVER_CLEARED, gan.KEPT, gan.NO_DETACH)
-"""Mistakes even beside right updates; others may be a trick that is played now and then."""
 MIN_CORRELATION, MIN_PIXELS = 0.3, 16
-"""Images of so many pixels with less of a correlation with each of the data are generated ones."""
-MAX_NUMBERS, MIN_FRACTION, MAX_RESIDUAL = 20_000, 0.45, 3e-6
-"""Numbers of a gradient that are compared, the least weight of what it consists of (labels of 0.3 are no mistake), and what may
-be left of it: float32 leaves less than 5e-7 of these losses, and at least 1.5e-5 of the gradient of D by least squares."""
+"""Images of so many pixels with less of a correlation with each of the data, and with each generated one, may be either."""
+MAX_NUMBERS, MAX_SECONDS = 20_000, 15
+"""Numbers of a gradient that are compared, and seconds of computing after which one step of each network is enough."""
+MAX_WRONG = 0.35
+"""The part of the gradients that may pull elsewhere: some labels flip, or have noise."""
+RIGHT = ("", "\n0 is the label of real images, 1 of generated ones")
+"""What is said of losses that are right."""
 
 
 def check_lstm_loop(loop: Loop) -> str:
@@ -133,110 +137,165 @@ def run_updates(loop: Loop, *size: int) -> str:
     return text if text.endswith("s") else ""
 
 
-class GradientRecord:
-    """The gradients of known losses by the networks of a GAN, and what the gradients at each step of an optimizer consist of."""
+class Pull(NamedTuple):
+    """Where the losses of a step pull what D answers on some images."""
 
-    def __init__(self, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor, *, has_squares: bool) -> None:
+    target: float
+    """The answer that they want; infinite if they always want more, or less."""
+    slope: float
+    """How much more they pull near the target than far from it, from -1 to 1, if it is infinite."""
+
+    @classmethod
+    def of(cls, rows: Tensor) -> "Pull | None":
+        """Return it for answers and the gradients by them [N, 2]; None if nothing pulls, or some here and some there."""
+        answers, grads = rows[rows[:, 1] != 0].T
+        if not len(answers):
+            return None
+        order = answers.argsort()
+        answers, grads = answers[order], grads[order]
+        falls, rises = (side.clamp(min=0).cumsum(0) for side in (-grads, grads))
+        wrong = torch.cat(
+            [falls[-1:], falls[-1] - falls + rises]
+        )  # below each border more should be wanted, above it less
+        best, total = int(wrong.argmin()), grads.abs().sum()
+        target = [-math.inf, *((answers[1:] + answers[:-1]) / 2).tolist(), math.inf][best]
+        slope = float((grads.abs() * torch.linspace(-1, 1, len(answers))).sum() / total) * (1 if best else -1)
+        return cls(target, slope) if wrong[best] < MAX_WRONG * total else None
+
+
+class Backward:
+    """A call of backward: the answers of D on real and on generated images [N, 2], with the gradients by them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Tensor]] = {"real": [], "fake": []}
+
+
+Steps = Sequence[Sequence[Backward]]
+"""The calls of backward whose gradients each step of a network takes."""
+
+
+class GradientRecord:
+    """Where the losses of a loop pull the answers of D, and whose gradients are there when an optimizer steps.
+
+    The answers of D are replaced by other ones, spread over what it may answer, with the gradients of its own: so each loss shows
+    what it wants whatever D says by now.
+    """
+
+    def __init__(self, G: nn.Module, D: nn.Module, images: Tensor, example: Sequence[Any]) -> None:
         self.is_probability = returns_probabilities(D, example)
         self.given, self.networks = {"G": G.train(), "D": D.train()}, dict[str, nn.Module]()
         self.roles = {kind(each): role for role, each in self.given.items()}  # a loop may build its own networks
+        if type(G) is not type(D):
+            self.roles |= {type(each): role for role, each in self.given.items() if type(each) is not nn.Sequential}
         sets = [torch.stack([each.image(index) for index in range(NUMBER)]) for each in Images.made[-4:]]
         self.real = [centered(each) for each in (images, *sets)]
         for network, *_ in Watch.seen.values():
             network.zero_grad()  # of what ran before
-        self.fakes, self.has_squares = list[Tensor](), has_squares
-        self.parts: dict[str, list[tuple[str, Tensor]]] = {"G": [], "D": []}
-        self.verdicts: dict[str, list[Mistake | str]] = {"G": [], "D": []}
+        self.fakes, self.current = list[Tensor](), Backward()
+        self.is_running, self.is_certain = False, True
+        self.held: dict[str, list[Backward]] = {"G": [], "D": []}
+        """The calls of backward whose gradients a network has by now."""
+        self.steps = list[tuple[str, list[Backward]]]()
+        self.optimizers, self.end = list[int](), process_time() + MAX_SECONDS
 
     def call(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Keep the gradients by the losses of what D returns. Raises Failure for labels of a loss."""
+        """Note a call of backward or of a network, and check the labels of a loss. Raises Failure for labels."""
         if name.startswith("binary") and len(args) > 1:
-            return function(args[0], self.check_labels(name, *args[:2]), *args[2:], **kwargs)
+            self.check_labels(name, *args[:2])
+        if name == "backward":
+            return self.note_backward(lambda: function(*args, **kwargs))
         result = function(*args, **kwargs)
-        if name == "forward" and isinstance(result, Tensor):
-            network, *inputs = args
-            role = self.roles.get(kind(network), "")
-            is_known = bool(role) and self.networks.setdefault(role, network) is network
-            if role == "G":
-                self.fakes = [*self.fakes[-3:], result.detach()]
-            if is_known and role == "D" and result.requires_grad and inputs:
-                with suppress(RuntimeError):  # the graph of G is gone, which the loop itself will meet
-                    self.keep_gradients(inputs[0].detach(), result.flatten())
+        if name != "forward" or not isinstance(result, Tensor):
+            return result
+        network, *inputs = args
+        role = self.roles.get(kind(network)) or self.roles.get(type(network), "")
+        if role and role not in self.networks:
+            self.networks[role] = network
+            for part in network.modules():  # what ran before may have made it too sure of its answers
+                getattr(part, "reset_parameters", lambda: None)()
+            result = function(*args, **kwargs)
+        if role == "G":
+            self.fakes = [*self.fakes[-3:], result.detach()]
+        elif role and self.networks[role] is network and result.requires_grad and inputs:
+            return self.spread(result, self.are_fake(inputs, len(result)))
         return result
 
-    def check_labels(self, loss: str, values: Tensor, labels: Tensor) -> Tensor:
-        """Return the labels of a loss without noise. Raises Failure if it cannot reach them, or gets probabilities for logits."""
-        if loss.endswith("logits") and self.is_probability and len(values) > 1 and are_probabilities(values):
-            raise Failure("D returns probabilities, which the loss takes for logits", gan.TWO_SIGMOIDS)
-        if labels.shape != values.shape or not labels.is_floating_point():  # the loss itself says so
-            return labels
-        if bool((labels > 1.0001).any()):
-            raise Failure(f"a label is {labels.max():.3g}", gan.LABELS_ABOVE_ONE)
-        for group in (labels > 0.5, labels <= 0.5):
-            labels = labels.where(~group, labels[group].mean())
-        return labels
+    def spread(self, answers: Tensor, is_fake: Tensor) -> Tensor:
+        """Return other answers in place of those of D, which note the gradients by them."""
+        low, high = (0.03, 0.97) if self.is_probability else (-3.0, 3.0)
+        others = torch.linspace(low, high, answers.numel())[torch.randperm(answers.numel())].view(answers.shape)
+        result = answers + (others.to(answers.dtype) - answers).detach()
 
-    def keep_gradients(self, x: Tensor, values: Tensor) -> None:
-        """Keep the gradients by the losses of what D says [N] of x, its real and its generated images, as both."""
-        rows = x.flatten(1)  # which begin with an image if a class stands behind it
-        data = [each for each in self.real if rows.shape[1] >= each.shape[1] > MIN_PIXELS]
-        if data:
-            likeness = [(centered(rows[:, : each.shape[1]]) @ each.T).amax(1) for each in data]
-            is_fake = torch.stack(likeness).amax(0) < MIN_CORRELATION
-        else:  # the code samples them itself
-            is_generated = any(torch.equal(each.flatten(), x.flatten()) for each in self.fakes)
-            is_fake = torch.full((len(x),), is_generated)
-        probability = values if self.is_probability else values.sigmoid()
-        known = [("real", -probability.clamp(1e-12).log()), ("fake", -(1 - probability).clamp(1e-12).log())]
-        known += [("real", (values - 1).square()), ("fake", values.square())] * self.has_squares
-        for whose, mask in (("real", ~is_fake), ("fake", is_fake)):
-            for target, losses in known if bool(mask.any()) else ():
-                for name, network in self.networks.items():
-                    self.parts[name].append((f"{whose} as {target}", gradient_of(network, losses[mask].mean())))
+        def note(grad: Tensor) -> None:
+            by_logits = grad.detach().float() * (others * (1 - others) if self.is_probability else 1)
+            rows = torch.stack([others, by_logits], -1).view(len(is_fake), -1, 2)
+            for whose, mask in (("real", ~is_fake), ("fake", is_fake)) if self.is_running else ():
+                self.current.rows[whose] += [rows[mask].flatten(0, 1)] * bool(mask.any())
+
+        result.register_hook(note)
+        return result
+
+    def are_fake(self, inputs: Sequence[Any], number: int) -> Tensor:
+        """Return which of a number of inputs of D are generated images, perhaps with noise, or a class behind them."""
+        best = torch.zeros(2, number)
+        for x in (
+            each.detach().float()
+            for each in inputs
+            if isinstance(each, Tensor) and each.ndim > 1 and len(each) == number
+        ):
+            rows = x.flatten(1)
+            for index, known in enumerate((self.real, [centered(each) for each in self.fakes])):
+                for each in known:
+                    if rows.shape[1] >= each.shape[1] > MIN_PIXELS:
+                        best[index] = best[index].maximum((centered(rows[:, : each.shape[1]]) @ each.T).amax(1))
+            for fake in self.fakes:  # the code may sample its data, points in a plane
+                if fake.flatten(1).shape[1] == rows.shape[1]:
+                    best[1] = best[1].maximum((torch.cdist(rows, fake.flatten(1).float()) == 0).any(1).float())
+        self.is_certain &= bool((best.amax(0) > MIN_CORRELATION).all())
+        return best[1] > best[0].clamp(min=MIN_CORRELATION)
+
+    def note_backward(self, backward: Callable[[], Any]) -> Any:
+        """Call backward, and note which networks have other gradients after it."""
+        self.drop_cleared()
+        before = {name: gradient_of(each) for name, each in self.networks.items()}
+        self.current, self.is_running = Backward(), True
+        try:
+            return backward()
+        finally:
+            self.is_running = False
+            for name, each in before.items():
+                if not torch.equal(each, gradient_of(self.networks[name])):
+                    self.held[name].append(self.current)
+
+    def drop_cleared(self) -> None:
+        """Drop the calls of backward whose gradients are cleared."""
+        for name, network in self.networks.items():
+            if not bool(gradient_of(network).any()):
+                self.held[name] = []
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Explain the gradient of the network of an optimizer; two of each network are enough, or twelve in all."""
+        """Note the calls of backward whose gradients a step takes; two steps of each network are enough, or twelve in all."""
+        self.drop_cleared()
+        self.optimizers.append(id(optimizer))
         held = {id(each) for group in optimizer.param_groups for each in group["params"]}
         for name, network in self.networks.items():
             if any(id(each) in held for each in network.parameters()):
-                sign = -1 if any(group.get("maximize") for group in optimizer.param_groups) else 1
-                self.verdicts[name].append(self.explain(name, sign * gradient_of(network)))
-                self.parts[name] = [("old", each) for _, each in self.parts[name]]
-        numbers = [len(found) for found in self.verdicts.values()]
-        if min(numbers) > 1 or sum(numbers) > 11:
+                self.steps.append((name, list(self.held[name])))
+        numbers = [len(self.of(name)) for name in "GD"]
+        is_late = process_time() > self.end + MAX_SECONDS * (not min(numbers))
+        if min(numbers) > 1 or len(self.optimizers) > 11 or is_late:
             raise SeenEnough
 
-    def explain(self, name: str, gradient: Tensor) -> Mistake | str:
-        """Return what the gradient of a network consists of: a mistake, or what is right; empty if it is not known."""
-        if not bool(gradient.any()):
-            return gan.NO_GRADIENT if name == "G" else ""
-        found = self.parts_of(name, gradient)
-        meanings = (each for who, parts, each in gan.LOOP if name in who and {*parts.split(", ")} <= found)
-        return next(meanings, "other" * bool(found))
+    def of(self, name: str) -> list[list[Backward]]:
+        """Return the calls of backward of each step of a network."""
+        return [found for of, found in self.steps if of == name]
 
-    def parts_of(self, name: str, gradient: Tensor) -> set[str]:
-        """Return the names of the known gradients that add up to this one; empty if none do."""
-        known = [(part, each) for part, each in self.parts[name] if len(each) == len(gradient) and bool(each.any())]
-        if not known:
-            return set()
-        reals, fakes = ([each for part, each in known if part == which] for which in ("real as real", "fake as fake"))
-        for real, fake in (
-            product(reals, fakes) if name == "D" else ()
-        ):  # which may cancel so far that little else is left
-            for loss in (real + fake, (real + fake) / 2):
-                if (loss - gradient).norm() <= MAX_RESIDUAL / 10 * real.norm():
-                    return {"real as real", "fake as fake"}
-        matrix = torch.stack([each for _, each in known], 1)
-        matrix, norms = matrix / matrix.norm(dim=0), matrix.norm(dim=0)
-        lengths = torch.linalg.lstsq(matrix, gradient[:, None], driver="gelsd", rcond=1e-7).solution[:, 0]
-        if (matrix @ lengths - gradient).norm() > MAX_RESIDUAL * gradient.norm():
-            return set()
-        lengths[lengths.abs() < 1e-3 * gradient.norm()] = 0  # what is that short is noise, whatever its weight
-        weights = dict[str, float]()
-        for (part, _), weight in zip(known, (lengths / norms).tolist(), strict=True):
-            weights[part] = weights.get(part, 0) + (abs(weight) if part == "old" else weight)
-        least = MIN_FRACTION * max(map(abs, weights.values()))
-        return {"-" * (weight < 0) + part for part, weight in weights.items() if abs(weight) > least}
+    def check_labels(self, loss: str, values: Tensor, labels: Tensor) -> None:
+        """Check that a loss can reach its labels, and gets no probabilities for logits. Raises Failure."""
+        if loss.endswith("logits") and self.is_probability and len(values) > 1 and are_probabilities(values):
+            raise Failure("D returns probabilities, which the loss takes for logits", gan.TWO_SIGMOIDS)
+        if labels.shape == values.shape and labels.is_floating_point() and bool((labels > 1.0001).any()):
+            raise Failure(f"a label is {labels.max():.3g}", gan.LABELS_ABOVE_ONE)
 
 
 def centered(x: Tensor) -> Tensor:
@@ -244,15 +303,12 @@ def centered(x: Tensor) -> Tensor:
     return functional.normalize(x.flatten(1) - x.flatten(1).mean(1, keepdim=True))
 
 
-def gradient_of(network: nn.Module, loss: Tensor | None = None) -> Tensor:
-    """Return at most MAX_NUMBERS of the gradient of a loss as one vector [P]; without a loss, of that which is there."""
-    leaves = [each for each in network.parameters() if each.requires_grad]
-    grads: Any = [each.grad for each in leaves]
-    if loss is not None and leaves:
-        grads = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+def gradient_of(network: nn.Module) -> Tensor:
+    """Return at most MAX_NUMBERS of the gradient that a network has, as one vector [P]."""
+    leaves = list(network.parameters())
     every = sum(each.numel() for each in leaves) // MAX_NUMBERS + 1
-    found = [(leaf * 0 if grad is None else grad).flatten()[::every] for leaf, grad in zip(leaves, grads, strict=True)]
-    return torch.cat([torch.zeros(0), *found]).detach().double()
+    found = [(torch.zeros_like(each) if each.grad is None else each.grad).flatten()[::every] for each in leaves]
+    return torch.cat([torch.zeros(0), *found]).detach()
 
 
 def are_probabilities(values: Tensor) -> bool:
@@ -260,66 +316,122 @@ def are_probabilities(values: Tensor) -> bool:
     return bool(((values >= 0) & (values <= 1)).all())
 
 
-def returns_probabilities(network: nn.Module, example: Tensor) -> bool:
+def returns_probabilities(network: nn.Module, example: Sequence[Any]) -> bool:
     """Return whether a network returns numbers between 0 and 1 whatever its weights are."""
-    network = copy.deepcopy(network)
+    before = copy.deepcopy(network.state_dict())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for parameter in network.parameters():
             parameter.normal_()
-        return are_probabilities(network(example))
+        answers = network(*example)
+    network.load_state_dict(before)
+    return are_probabilities(answers)
 
 
-def check_gan_loop(loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, example: Tensor, latent_dim: int) -> str:
-    """Check a loop of a GAN by running it on images, and by what its gradients consist of; D can be called with an example."""
-    text = ast.unparse(loop.source.tree)
-    record = GradientRecord(
-        G,
-        D,
-        images,
-        example,
-        has_squares=bool(re.search(r"MSELoss|mse_loss|\*\* 2", text)) and not re.search("BCE|binary_cross|log", text),
-    )
-    given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
-    given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
-    given["loss"] = nn.BCEWithLogitsLoss() if "BCEWithLogitsLoss" in text and "BCELoss(" not in text else nn.BCELoss()
-    error, unknown = run(loop, images, given, record.step, record.call, {(type(each), "forward") for each in (G, D)})
-    raise_known(error)
-    of_G, of_D = map(set, record.verdicts.values())
-    if of_G == {gan.NO_GRADIENT} and unknown:  # it may have been the loss
+def check_gan_loop(
+    names: Namespace, G: nn.Module, D: nn.Module, images: Tensor, example: Sequence[Any], latent_dim: int
+) -> str:
+    """Check a loop of a GAN by running it on images, and by where its losses pull; D can be called with an example."""
+    loop: Loop = names["GAN loop"]
+    tries = list[tuple[GradientRecord, Exception | None, list[str]]]()
+    for x, form in product((images, images.flatten(1)), (None, TensorDataset, Tensor.detach)):
+        record = GradientRecord(G, D, images, example)
+        given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
+        given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
+        given["loss"] = nn.BCELoss() if record.is_probability else nn.BCEWithLogitsLoss()
+        given |= {"loader": DataLoader(form(x), BATCH_SIZE)} if form else {}  # type: ignore[arg-type]  # without labels
+        watched = {(type(each), "forward") for each in (G, D)}
+        tries.append((record, *run(loop, x, given, record.step, record.call, watched)))
+        if loop.before or record.steps or not re.search(MISFIT, str(tries[-1][1])):  # one that was seen has its data
+            break
+    record, error, unknown = max(tries, key=lambda found: len(found[0].steps))
+    raise_known(names, error)
+    of_G, of_D = record.of("G"), record.of("D")
+    if of_G and not any(of_G) and unknown:  # it may have been the loss
         text = f"what should be the argument {unknown[0]} of the loop?"
         raise Unclear(text, "give it a default, or call what you need")
-    right = "both networks are updated, each by its own loss" + "; it is least squares" * record.has_squares
-    if of_G == of_D == {gan.EXCHANGED}:
-        return f"{right}\n0 is the label of real images, 1 of generated ones"
-    mistakes = [
-        each
-        for found in record.verdicts.values()
-        for each in found
-        if isinstance(each, Mistake) and not {"right", "other"} & {*found}
-    ]
-    for mistake in (*LASTING, *mistakes):
-        if mistake in of_G | of_D:
-            raise Failure("by the gradients that are there when an optimizer steps", mistake)
+    if mistake := unclean(of_G, of_D):
+        raise Failure("by the gradients that are there when an optimizer steps", mistake)
     if remarks := dropped(loop, "detach|clamp"):
         raise Failure(f"looks like: {remarks[0]}", gan.DROPPED)
     if error is not None and "Found dtype Long" in str(error):
         raise Unclear("labels are integers", "make the labels floats, as in torch.full((n, 1), 1.0)")
-    if error is not None and sum(map(len, record.verdicts.values())) < 3:
+    if error is not None and len(record.steps) < 3:
         raise Unclear(f"the loop ended: {describe(error)}", "let train run on the CPU for one epoch of a small loader")
-    if missing := " and ".join(name for name, found in record.verdicts.items() if not found):
+    if missing := " and ".join(name for name in "DG" if not record.of(name)):
+        a, b, *rest = (*record.optimizers[-4:], 0, 0)
+        if a != b and rest[:2] == [a, b] and missing in record.networks:  # they take turns
+            raise Failure(f"two optimizers step, and none of them has the parameters of {missing}", gan.NOT_HELD)
         raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
-    if "other" in of_G | of_D or "right" not in of_G or not ("right" in of_D or {"real", "fake"} <= of_D):
-        raise Unclear("the gradients are those of no loss that is known here", "use the losses of the text")
-    return "\n".join([right, *dropped(loop, "to|cuda")])
+    verdict = misled(of_G, of_D, 0.08 if record.is_probability else 0.3)
+    if isinstance(verdict, Mistake) and record.is_certain:
+        raise Failure("by where the losses pull the answers of D", verdict)
+    if verdict not in RIGHT:
+        raise Unclear(
+            "the losses pull the answers of D as those of no GAN that is known here", "use the losses of the text"
+        )
+    return "\n".join([f"both networks are updated, each by its own loss{verdict}", *dropped(loop, "to|cuda")])
 
 
-def raise_known(error: Exception | None) -> None:
+def unclean(of_G: Steps, of_D: Steps) -> Mistake | None:
+    """Return the mistake that shows in which calls of backward gave the gradients of each step."""
+    if any({*before} & {*after} for steps in (of_G, of_D) for before, after in pairwise(steps)):
+        return gan.NEVER_CLEARED
+    shared = {each for step in of_G for each in step} & {each for step in of_D for each in step}
+    for steps, mistake in ((of_D, gan.KEPT), (of_G, gan.NO_DETACH)):
+        for step in steps:
+            if shared & {*step} and any(each.rows["fake"] for each in {*step} - shared):
+                return mistake
+    if any(len(step) > 1 and each.rows["real"] for step in of_G for each in shared & {*step}):
+        return gan.NO_DETACH
+    if any(of_G) != any(of_D) and of_G and of_D:
+        return gan.NO_GRADIENT if any(of_D) else gan.NONE_FOR_D
+    return None
+
+
+def misled(of_G: Steps, of_D: Steps, margin: float) -> Mistake | str:
+    """Return the mistake in where the losses pull; one of RIGHT if there is none, or else that it is not known."""
+    pulls = [(pull_of(step, "real"), pull_of(step, "fake")) for step in of_D]
+    pairs = [(real, fake) for real, fake in pulls if real and fake]
+    if not pairs:  # one step for real images, another for generated ones
+        real, fake = (next((pull for pull in each if pull), None) for each in zip(*pulls, strict=True))
+        absent = [whose for whose in ("real", "fake") if not any(each.rows[whose] for step in of_D for each in step)]
+        if len(absent) == 1:
+            return gan.NO_FAKE if absent == ["fake"] else gan.NO_REAL
+        pairs = [(real, fake)] if real and fake else []
+    of_fake = [pull for step in of_G if (pull := pull_of(step, "fake"))]
+    if not pairs or not of_fake:
+        return "unknown"
+    above = {comparison(real.target, fake.target, margin) for real, fake in pairs}
+    first, asked = pairs[0], {comparison(pull.target, pairs[0][1].target, margin) for pull in of_fake}
+    if above == {0}:
+        return gan.SAME_TARGET
+    if 1 in above and 1 in asked:
+        return gan.SATURATING if all(pull.slope > 0.02 and math.isinf(pull.target) for pull in of_fake) else RIGHT[0]
+    if 1 not in above and asked == {-1}:
+        return RIGHT[1]
+    return gan.EXCHANGED if (of_fake[0] if 1 in above else first[0]).slope < -0.02 else gan.WRONG_SIGN
+
+
+def pull_of(step: Sequence[Backward], whose: str) -> Pull | None:
+    """Return where the losses of a step pull what D answers on real or on generated images."""
+    rows = [each for backward in step for each in backward.rows[whose]]
+    return Pull.of(torch.cat(rows)) if rows else None
+
+
+def comparison(target: float, other: float, margin: float) -> int:
+    """Return 1 if a target is above another one, -1 if below, 0 if they are nearly the same."""
+    return 0 if target == other or abs(target - other) < margin else 1 if target > other else -1
+
+
+def raise_known(names: Namespace, error: Exception | None) -> None:
     """Raise the Failure that an error in which a loop ended shows, if there is one."""
     if isinstance(error, Failure):
         raise error
     for words, mistake in ERRORS.items():
         if error is not None and words in str(error).lower():
             raise Failure(describe(error), mistake)
+    if error is not None and (shown := mistake_of(names, error)):
+        raise Failure(describe(error), shown)
 
 
 def dropped(loop: Loop, methods: str) -> list[str]:

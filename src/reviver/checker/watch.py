@@ -1,8 +1,11 @@
 """Watch a submission run: which networks it builds, with what, and how it calls them; and cut its training short."""
 
 import inspect
+import math
+import re
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -43,9 +46,8 @@ class Seen(NamedTuple):
 
 
 def kind(network: nn.Module) -> Any:
-    """Return what networks of one kind share: their class, or their shapes if it is one of torch."""
-    is_plain = type(network) is nn.Sequential
-    return tuple(tuple(each.shape) for each in network.parameters()) if is_plain else type(network)
+    """Return what networks of one kind share: their class and their shapes."""
+    return type(network), tuple(tuple(each.shape) for each in network.parameters())
 
 
 class Watch:
@@ -56,10 +58,12 @@ class Watch:
     """The first network of each kind that was called."""
     optimizers: ClassVar[list[torch.optim.Optimizer]] = []
     """Those that stepped."""
+    errors: ClassVar[list[Exception]] = []
+    """Those in which statements ended."""
 
     def __enter__(self) -> "Watch":
         self._init = nn.Module.__init__
-        for each in (self.built, self.seen, self.optimizers):
+        for each in (self.built, self.seen, self.optimizers, self.errors):
             each.clear()
         begin, watch = self._init, self
 
@@ -67,6 +71,9 @@ class Watch:
             watch.note(self, sys._getframe(1))
             begin(self, *args, **options)
 
+        self._catch = warnings.catch_warnings(record=True)
+        self._warned = self._catch.__enter__()
+        warnings.simplefilter("always")
         self.forwards = dict[Any, Any]()
         setattr(nn.Module, "__init__", init)  # noqa: B010
         self._hook = register_module_forward_hook(watch.call)
@@ -75,6 +82,7 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         setattr(nn.Module, "__init__", self._init)  # noqa: B010
         self._hook.remove()
+        self._catch.__exit__(None, None, None)
         for cls, forward in self.forwards.items():
             cls.forward = forward
 
@@ -116,10 +124,35 @@ class Watch:
             sizes = [each.numel() // len(args[0]) for each in (args[0], result)] if is_rows(args[0], result) else (0, 0)
             self.seen[key] = Seen(module, inputs, (sizes[0], sizes[1]))
 
+    @classmethod
+    def first(cls, kind: Any) -> Seen | None:
+        """Return the first network of a class that was called, one that is trained before others."""
+        found, held = [each for each in cls.seen.values() if type(each.network) is kind], cls.held()
+        return min(
+            found, key=lambda each: not any(id(part) in held for part in each.network.parameters()), default=None
+        )
+
+    @classmethod
+    def held(cls) -> set[int]:
+        """Return the identities of the tensors that an optimizer has that stepped."""
+        return {
+            id(each) for optimizer in cls.optimizers for group in optimizer.param_groups for each in group["params"]
+        }
+
+    def broadcast(self) -> str:
+        """Return what torch says of a loss that compares each answer with each target; empty if none does."""
+        texts = [str(each.message) for each in self._warned or () if "Using a target size" in str(each.message)]
+        for text in texts:
+            shapes = [
+                [int(n) for n in found.split(",") if n.strip()] for found in re.findall(r"Size\(\[(.*?)\]\)", text)[:2]
+            ]
+            if torch.broadcast_shapes(*shapes).numel() > max(map(math.prod, shapes)):
+                return text.partition(". ")[0]
+        return ""
+
     def unheld(self, loose_tensors: Any) -> str:
         """Return a matrix of a network that gets a gradient and that no optimizer has, though one has others of it."""
-        groups = [group for each in self.optimizers for group in each.param_groups]
-        held = {id(each) for group in groups for each in group["params"]}
+        held = self.held()
         for network, *_ in self.seen.values():
             own = dict(network.named_parameters()) | loose_tensors(network)
             if held & set(map(id, own.values())):
@@ -148,7 +181,7 @@ def cut(stepped: set[int]) -> Iterator[None]:
         stepped.add(id(optimizer))
         Watch.optimizers.append(optimizer)
         number += 1
-        if number >= MAX_STEPS:
+        if number >= MAX_STEPS * (1 if len(stepped) > 1 else 3):  # D may learn more often than G
             raise SeenEnough
 
     used = process_time()
