@@ -33,8 +33,8 @@ PYTHON = {"version": __version__, "ganConfig": asdict(GANConfig())}
 
 TOLERANCE = 1e-6
 """Of losses of the first updates. Later ones part where an input of LeakyReLU is so near 0 that rounding gives its sign."""
-UPDATES = {"original": 10, "quick": 4, "penalty": 5, "average": 10, "exchanged": 8}
-"""Updates before the runs part; ten are a promise of the original only."""
+UPDATES = {"original": 10, "quick": 2, "penalty": 5, "average": 10, "exchanged": 8}
+"""Updates before the runs part on any processor; ten are a promise of the original only."""
 REST = 8
 """Images of the last update."""
 
