@@ -68,7 +68,6 @@ def test_a_gan_saves_images_and_logits(gan: GANRun) -> None:
     chosen = choose_real_images(41, 25, GAN.seed)
     assert len({*chosen.tolist()}) == 25
     assert torch.equal(chosen, torch.randperm(41, generator=make_rng(GAN.seed, "snapshots"))[:25])
-    assert choose_real_images(3, 7, 0).tolist() == [*choose_real_images(3, 3, 0)] * 2 + [choose_real_images(3, 3, 0)[0]]
     real = saved[0].real
     assert real is not None
     assert torch.equal(real, data.images[chosen])
