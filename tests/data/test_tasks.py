@@ -18,11 +18,7 @@ from reviver.data.build import build_task
 from reviver.data.digits import DOWNSAMPLED_SHAPES, DigitTask
 from reviver.data.generated import generate
 from reviver.data.images.named import read_mnist
-from reviver.data.palindromes import (
-    Palindromes,
-    PalindromeTask,
-    make_palindromes,
-)
+from reviver.data.palindromes import Palindromes, PalindromeTask, make_palindromes
 from reviver.data.task import correct, mean_loss
 from reviver.errors import ConfigError
 from reviver.rng import make_rng

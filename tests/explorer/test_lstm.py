@@ -200,16 +200,6 @@ def test_the_page_traces_what_python_computes(
     assert sum(found["attention"] or [1]) == pytest.approx(1)
 
 
-@needs_node
-def test_the_prefixes_of_a_bidirectional_network_have_the_masks_of_their_steps(shown: dict[str, Shown]) -> None:
-    values = [4, 7, 1, 7]
-    requests = [request(shown["variational"], 11, values=values[:steps], target=None) for steps in (1, 2, 3, 4)]
-    results = [result["trace"] for result in compute("lstm", requests)]
-    close(results[-1]["outputs"], torch.tensor([result["output"] for result in results], dtype=torch.float64))
-    assert results[0]["loss"] is None  # what a user types has no target, so no gradients
-    assert results[0]["cells"][0]["norms"] == {}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_manifest_describes_the_run(name: str, shown: dict[str, Shown]) -> None:
     run, content = shown[name].run, shown[name].content

@@ -8,15 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.explorer.browser import (
-    PHONE,
-    Show,
-    check_accessible,
-    check_fits,
-    current,
-    wait_for_panel,
-    wait_for_start,
-)
+from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, current, wait_for_panel, wait_for_start
 from tests.explorer.edits import edit_manifest, read_page
 from tools.release import link_tutorials
 

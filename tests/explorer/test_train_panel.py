@@ -512,12 +512,3 @@ def test_the_last_run_survives_a_reload(show: Show) -> None:
     press(page, "Your last run")
     poll(lambda: update(page) == stopped)
     expect(page.get_by_role("button", name="Reset")).to_be_enabled()
-
-
-def test_an_unknown_key_of_the_address_is_named_and_the_menu_moves_nothing(show: Show) -> None:
-    page = show("#train?units=16&layers=2")
-    expect(page.get_by_text("The address has “layers”, which this panel does not know.")).to_be_visible()
-    more = page.locator(".train-bar summary")
-    before = more.bounding_box()
-    more.click()
-    assert more.bounding_box() == before

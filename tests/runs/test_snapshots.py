@@ -18,10 +18,7 @@ from reviver.rng import make_rng
 from reviver.run import GANRun, LSTMRun, load
 from reviver.settings.gan import GANConfig
 from reviver.train.gan import training as gan_training
-from reviver.train.gan.snapshots import (
-    choose_real_images,
-    read_snapshots,
-)
+from reviver.train.gan.snapshots import choose_real_images, read_snapshots
 from reviver.train.lstm import snapshots as lstm_snapshots
 from tests.lstm_runs import TINY, crash
 from tests.runs.small import disturb, narrow_gans, train

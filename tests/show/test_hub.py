@@ -21,15 +21,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from reviver import (
-    LSTM,
-    Discriminator,
-    Generator,
-    LSTMClassifier,
-    PretrainedClassifier,
-    RNNClassifier,
-    load,
-)
+from reviver import LSTM, Discriminator, Generator, LSTMClassifier, PretrainedClassifier, RNNClassifier, load
 from reviver.cli.app import main
 from reviver.data.sequences.reader import read_sequences
 from reviver.errors import ConfigError, DataError

@@ -29,15 +29,9 @@ from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.report import make, results
-from reviver.show.report.comparison import (
-    summarize,
-)
+from reviver.show.report.comparison import summarize
 from reviver.show.report.make import ReportFiles, build_report, compile_report, train_runs
-from reviver.show.report.results import (
-    GANResults,
-    LSTMResults,
-    collect,
-)
+from reviver.show.report.results import GANResults, LSTMResults, collect
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
 
