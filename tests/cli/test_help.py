@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cyclopts.completion.detect import ShellDetectionError
 from PIL import Image
 
 import reviver
@@ -228,12 +227,6 @@ def test_completion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ).stdout
     assert found == "words:\ncomplete -o default -F _reviver reviver\n", "bash completes files where there are no words"
 
-    def fail_to_detect() -> str:
-        raise ShellDetectionError
-
-    monkeypatch.setattr("cyclopts.completion.detect.detect_shell", fail_to_detect)
-    assert main(["--install-completion"]) == 1
-
 
 def test_no_arguments_print_the_help_and_fail(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
@@ -270,11 +263,3 @@ print(*(name for name in found if not name.startswith("_")))
 """
     of_pydantic = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions"}
     assert set(output_of(script, tmp_path)) - of_pydantic == {"reviver", "safetensors"}
-
-
-def test_public_names() -> None:
-    for name in reviver.__all__:
-        assert getattr(reviver, name).__name__ == name
-    assert set(reviver.__all__) <= set(dir(reviver))
-    with pytest.raises(AttributeError, match="module 'reviver' has no attribute 'nothing'"):
-        _ = reviver.nothing

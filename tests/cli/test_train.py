@@ -16,9 +16,6 @@ import pytest
 
 from reviver.cli import main
 from reviver.cli.app import parse
-from reviver.cli.lstm import describe_run
-from reviver.cli.options import expect_time
-from reviver.data.build import build_task
 from reviver.runs.folder import RunFolder
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
@@ -72,16 +69,6 @@ def test_the_folder_of_a_run_is_new_and_names_its_kind_preset_differences_and_se
         assert len(list(Path("runs").iterdir())) == 3
 
 
-@pytest.mark.parametrize(
-    ("words", "value"),
-    [("--curriculum", True), ("--curriculum false", False), ("--curriculum=true", True), ("--no-curriculum", False)],
-)
-def test_a_flag_needs_no_value(words: str, value: bool) -> None:
-    for command in ("lstm train {} --seed 3", "lstm train --seed 3 {}"):
-        settings = settings_of(command.format(words))
-        assert (settings.curriculum, settings.seed) == (value, 3)
-
-
 def test_the_command_is_recorded_and_options_accept_dashes_and_underscores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,28 +108,6 @@ def test_progress_time_and_advice_are_on_stderr_and_can_be_silenced(run: Run, tm
     assert "train loss" not in loud.out
     quiet = run(f"gan train {TINY_GAN} --out {tmp_path / 'quiet'} --quiet")
     assert quiet.err == ""
-
-
-def test_a_preset_says_how_long_it_takes_in_proportion_to_the_epochs() -> None:
-    for arguments, expected in {
-        "gan train --epochs 340": "this takes about 50 min on two cores",
-        "lstm train --epochs 1": "this takes about 0.1 s on two cores",
-        "lstm train --preset recall --epochs 9000": "this takes about 3 s on two cores",
-        "lstm train --hidden-size 64": "the time that is left will be shown after the first updates",
-    }.items():
-        kind = arguments.split()[0]
-        assert expect_time(kind, settings_of(arguments)) == expected
-
-
-def test_no_error_is_rounded_away() -> None:
-    def describe(config: LSTMConfig, accuracy: float) -> list[str]:
-        epoch = {"epoch": 1, "length": config.length, "seconds": 1.0, "train_loss": 1.0, "train_accuracy": 0.5}
-        metrics = [epoch | {"validation_loss": 1.0, "validation_accuracy": accuracy}]
-        return describe_run(config, metrics, build_task(config))[1]
-
-    assert describe(LSTMConfig(), 0.99996)[2] == "  validation  loss 1.0000  accuracy  99.99%  "
-    lines = describe(LSTMConfig(curriculum=True, threshold=0.99995), 0.99996)
-    assert lines[-1] == "  length 5 of 5: passed, with a validation accuracy of at least 99.995%"
 
 
 def test_json_of_training_and_of_a_run_resumed_without_repeating_its_settings(run: Run, tmp_path: Path) -> None:

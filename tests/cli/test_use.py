@@ -36,20 +36,6 @@ def test_evaluate(run: Run) -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_evaluate_uses_chance_and_baseline_of_the_task(run: Run, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    options = f"--length 30 --epochs 1 --hidden-size 8 --data-size 100 --out {out} --quiet"
-    assert run(f"lstm train --task copy {options}").code == 0
-    lines = run(f"lstm evaluate {out} --size 20").out.splitlines()
-    assert lines[0] == "accuracy of all steps of a sequence, chance is 9.313e-08%"
-    rows = result_of(run, f"lstm evaluate {out} --size 20 --length 9 --length 30")["results"]
-    assert rows[1]["baseline"] == pytest.approx(0.4159, abs=1e-4)
-    assert rows[0]["baseline"] > rows[1]["baseline"], "its blanks are free"
-    for command in ("predict", "trace"):
-        result = run(f"lstm {command} {out} '0.5 1'")
-        assert result.err.startswith("error: --task must be palindrome to read digits, got copy; measure this run by")
-
-
 @pytest.mark.parametrize(("digits", "checkpoint"), [("1 2", "last"), (" 1, 2\n", "best"), ("12", "last")])
 def test_predict(digits: str, checkpoint: str, run: Run) -> None:
     result = result_of(run, f"lstm predict l '{digits}' --checkpoint {checkpoint}")

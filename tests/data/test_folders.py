@@ -31,7 +31,7 @@ SERIES = {
     "y": np.array(["a", "b"] * (COUNT // 2)),
     "lengths": LENGTHS,
 }
-GAN = "--epochs 2 --batch-size 8 --latent-size 4 --image-size 6 --conditional --eval-every 0 --quiet --data"
+GAN = "--epochs 2 --batch-size 8 --latent-size 4 --image-size 6 --conditional --eval-every 0 --batch-norm-samples 9 --quiet --data"
 LSTM = "--task custom --epochs 2 --batch-size 8 --hidden-size 4 --quiet --data"
 
 

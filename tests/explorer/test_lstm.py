@@ -4,7 +4,6 @@ The page's modules run in Node.js: web/tests/lstm.ts.
 """
 
 import json
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from reviver.explorer.lstm import collect_lstm, round_weights
 from reviver.explorer.lstm_examples import MAX_EXAMPLES, collect_examples
 from reviver.explorer.manifest import LstmContent
 from reviver.explorer.page import name_runs
-from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier
+from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.recurrent.dropout import apply_dropout, dropout_masks
 from reviver.recurrent.grammar import load_cell
 from reviver.recurrent.lstm_step import LSTMState, lstm_step
@@ -82,7 +81,7 @@ def request(shown: Shown, seed: int | None, **changes: Any) -> dict[str, Any]:
     content = json.loads(shown.content.model_dump_json(by_alias=True))
     example = content["examples"][0]
     asked = {"content": content, "weights": shown.weights[-1], "values": example["values"], "target": example["target"]}
-    return asked | {"seed": None if seed is None else str(seed), "gate": None} | changes
+    return asked | {"seed": None if seed is None else str(seed)} | changes
 
 
 def masks_of(run: LSTMRun, cell: int, steps: int, seed: int | None) -> Tensor | None:
@@ -199,36 +198,6 @@ def test_the_page_traces_what_python_computes(
         close(found["outputs"], after if is_number else after.softmax(-1))
     assert (found["attention"] is not None) == (run.config.pooling == "attention")
     assert sum(found["attention"] or [1]) == pytest.approx(1)
-
-
-@needs_node
-def test_the_prefixes_of_a_bidirectional_network_have_the_masks_of_their_steps(shown: dict[str, Shown]) -> None:
-    values = [4, 7, 1, 7]
-    requests = [request(shown["variational"], 11, values=values[:steps], target=None) for steps in (1, 2, 3, 4)]
-    results = [result["trace"] for result in compute("lstm", requests)]
-    close(results[-1]["outputs"], torch.tensor([result["output"] for result in results], dtype=torch.float64))
-    assert results[0]["loss"] is None  # what a user types has no target, so no gradients
-    assert results[0]["cells"][0]["norms"] == {}
-
-
-@needs_node
-@pytest.mark.parametrize("name", ["zoneout", "variational"])
-def test_the_terms_of_a_unit_add_up(name: str, shown: dict[str, Shown]) -> None:
-    seed, unit, run = 5, 2, shown[name].run
-    _, network = round_weights(run.network)
-    assert isinstance(network, LSTMClassifier)
-    x = collect_examples(run).x[0].double().unsqueeze(0)
-    cells, *_ = trace_run(shown[name], x, seed)
-    places = [(cell, t, unit) for cell in range(len(cells)) for t in (0, 1, x.shape[1] - 1)]
-    requests = [request(shown[name], seed, gate=place) for place in places]
-    for (cell, t, _), result in zip(places, compute("lstm", requests), strict=True):
-        values = {key: torch.stack(steps) for key, steps in cells[cell].items()}
-        w = network.lstm.all_stacked_weights()[cell].by_gate()
-        for k, gate in enumerate("ifgo"):  # W x and U h of each line
-            bias = getattr(w, f"b_{'c' if gate == 'g' else gate}")[unit].item()
-            z = sum(result["products"][2 * k : 2 * k + 2]) + bias
-            value = math.tanh(z) if gate == "g" else 1 / (1 + math.exp(-z))
-            assert value == pytest.approx(values[gate][t, 0, unit].item())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,7 +12,7 @@ from reviver.explorer.page import build_page
 from reviver.run import LSTMRun, load, train_lstm
 from reviver.settings.tasks import TaskDefinition
 from reviver.show.trace import trace_digits
-from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, poll, text, view_of, wait_view
+from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, text, view_of, wait_view
 from tests.explorer.conftest import lstm_id
 
 
@@ -95,15 +95,6 @@ def test_a_cell_shows_its_equation_and_dropout_follows_its_seed(show: Show, smal
     page.locator("summary", has_text="Numbers of all units").click()
     expect(page.locator(".lstm-spread-summary")).to_contain_text("of 100 masks predict")
     check_accessible(page)
-
-
-@pytest.mark.parametrize("width", [360, 1280])
-def test_all_pictures_show_the_last_step_of_a_longer_sequence(show: Show, width: int) -> None:
-    page = show("#lstm", width=width)
-    page.get_by_label("Digits that the network reads").fill("0123456789" * 5)
-    hidden = """() => [...document.querySelectorAll(".steps-scroll")].filter((box) => box.clientWidth)
-        .map((box) => Math.round(box.scrollWidth - box.clientWidth - box.scrollLeft))"""
-    poll(lambda: page.evaluate(hidden) == [0] * 8)
 
 
 def test_every_kind_of_run_fits_a_phone(show: Show, small_page: Path) -> None:

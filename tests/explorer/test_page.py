@@ -26,7 +26,7 @@ from reviver.errors import ConfigError, RunFolderError
 from reviver.explorer import gan_images
 from reviver.explorer.blocks import fold
 from reviver.explorer.gan_latents import principal_directions
-from reviver.explorer.page import build_page, name_runs
+from reviver.explorer.page import build_page
 from reviver.files.atomic import write_text
 from reviver.gan.interpolation import CONFIDENCE
 from reviver.gan.networks import Generator
@@ -238,12 +238,6 @@ def test_what_a_run_names_is_not_downloaded(digits: Path, tmp_path: Path, monkey
     edit_json(run / "run.json", config={"data": "fashion-mnist"}, data={"name": "fashion-mnist"})
     gan = only_gan(build_page([load(run)]).html)
     assert gan["training"] is gan["classifier"] is None  # that of digits does not know shoes
-
-
-def test_names_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    paths = [Path("a/gan"), tmp_path / "b" / "gan", Path("-x"), Path(os.fsdecode(b"\xff"))]
-    assert name_runs(paths) == [("gan", "a/gan"), ("gan (2)", "gan"), ("-x", "./-x"), ("?", "?")]
 
 
 def test_hostile_names_are_text_and_the_policy_allows_only_the_scripts_of_the_page(color: Path, tmp_path: Path) -> None:

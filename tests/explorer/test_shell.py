@@ -8,16 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.explorer.browser import (
-    PHONE,
-    Show,
-    check_accessible,
-    check_fits,
-    current,
-    view_of,
-    wait_for_panel,
-    wait_for_start,
-)
+from tests.explorer.browser import PHONE, Show, check_accessible, check_fits, current, wait_for_panel, wait_for_start
 from tests.explorer.edits import edit_manifest, read_page
 from tools.release import link_tutorials
 
@@ -113,20 +104,6 @@ WRONG = (
     "#lstm?run=x&stage=99&layer=-1&unit=1e9&step=NaN&seed=-1&sequence=9,x,<b>&seed=1e400",
     "#lstm?sequence=nan;1&stage=0&layer=7&direction=up&compare=%00&units=__proto__&cell=h.99999999999.7&columns=1",
 )
-
-
-def test_the_start_leads_to_what_a_reader_can_do(show: Show) -> None:
-    page = show()
-    for question, link, panel in (
-        ("How does a network remember?", "Train an LSTM", "train"),
-        ("How does a network learn to draw?", "Train a GAN", "train"),
-        ("How does a network learn to draw?", "draw a digit", "draw"),
-    ):
-        go(page, "start")
-        page.locator(".start-card", has_text=question).get_by_role("link", name=link).click()
-        wait_for_panel(page, panel)
-    go(page, "train")
-    assert view_of(page)["net"] == "gan"
 
 
 def test_a_wrong_address_counts_as_missing(show: Show) -> None:

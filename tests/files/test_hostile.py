@@ -84,15 +84,6 @@ def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
     assert {file: file.read_bytes() for file in folder.parent.rglob("*") if file.is_file()} == before
 
 
-def test_internal_links_are_followed(run: Callable[[str], Path]) -> None:
-    folder = run("lstm")
-    (folder / "newest").symlink_to("metrics.jsonl")
-    shutil.move(folder / "checkpoints", folder / "kept")
-    (folder / "checkpoints").symlink_to("kept")
-    (folder.parent / "newest").symlink_to("lstm")
-    load(folder.parent / "newest")
-
-
 @pytest.mark.parametrize(
     ("name", "command"),
     [

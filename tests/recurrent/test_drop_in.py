@@ -259,16 +259,6 @@ def test_assigned_and_copied_weights_take_effect() -> None:
     assert_equal(lstm(x), LSTM.from_torch(lstm, **ZONEOUT).eval()(x))
 
 
-def test_saved_weights_load_both_ways() -> None:
-    x = torch.randn(5, 3, 4)
-    for source, target in ((LSTM, nn.LSTM), (nn.LSTM, LSTM)):
-        saved, loaded = source(4, 6, **DEEP), target(4, 6, **DEEP)
-        assert list(saved.state_dict()) == list(loaded.state_dict())
-        loaded.load_state_dict(saved.state_dict(), assign=True)
-        assert loaded.weight_hh_l0.data_ptr() == saved.weight_hh_l0.data_ptr()
-        assert_equal(loaded(x), saved(x))
-
-
 def test_to_torch_and_from_torch_copy_the_weights() -> None:
     theirs = nn.LSTM(4, 6, 2, batch_first=True, dropout=0.25, bidirectional=True, proj_size=3).eval()
     ours = LSTM.from_torch(theirs, hidden_dropout=0.3)

@@ -46,12 +46,6 @@ def test_a_name_read_before_its_line_is_state_and_swapped_lines_make_one():
     assert parse("c = c + W_c @ x\nh = tanh(c)").states == ("h", "c")
 
 
-def test_equal_parts_are_computed_once():
-    once = parse("h = tanh(W_h @ x + U_h @ h)")
-    twice = parse("a = tanh(U_h @ h + W_h @ x)\nh = (a + tanh(W_h @ x + U_h @ h)) / 2")
-    assert sum(node.op == "tanh" for node in twice.graph.nodes) == sum(node.op == "tanh" for node in once.graph.nodes)
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -25,9 +25,7 @@ from reviver.errors import RunFolderError
 from reviver.files.atomic import remove_leftovers, write_text
 from reviver.run import load
 from reviver.runs.checkpoint import checkpoint_step, find_checkpoint, load_networks, save_checkpoint
-from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder, refuse_existing
-from reviver.runs.records import SCHEMA
 from reviver.runs.session import training_session
 from reviver.runs.writer import RecordsWriter
 from reviver.settings.gan import GANConfig
@@ -35,19 +33,7 @@ from reviver.settings.lstm import LSTMConfig
 from tests.contents import contents, events, records, tensorboard_hparams, tensorboard_values
 from tests.golden.make import FOLDER
 from tests.lstm_runs import TINY, crash
-from tests.runs.small import CPU, GAN, disturb, small_state, train
-
-
-def test_new_folder_records_the_run(folder: RunFolder) -> None:
-    with training_session(folder, small_state(), total=1, description="", progress=False):
-        record = RunFolder.open(str(folder.path), "lstm").record
-    assert (record["schema"], record["kind"], record["status"]) == (SCHEMA, "lstm", "running")
-    assert LSTMConfig(**record["config"]) == LSTMConfig()
-    assert record["versions"]["torch"] == torch.__version__
-    assert record["versions"].keys() >= {"python", "reviver", "numpy", "safetensors"}
-    assert record["hardware"] == describe_machine(CPU)
-    assert record["command"]
-    assert record["started"]
+from tests.runs.small import GAN, disturb, small_state, train
 
 
 def test_empty_folder_and_missing_parents_are_accepted(tmp_path: Path) -> None:

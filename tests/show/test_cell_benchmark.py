@@ -15,7 +15,7 @@ from reviver.cli import main
 from reviver.data.build import build_task
 from reviver.recurrent.grammar import load_cell
 from reviver.settings.lstm_network import CELLS
-from reviver.show import cell_card, cell_trials
+from reviver.show import cell_trials
 from reviver.show.cell_trials import ABILITIES, RATES, SEEDS, CellRun, make_config, units_of
 from reviver.show.cell_verdicts import NO_DIFFERENCE, compare, hash_of, interval, read_records
 from reviver.sweep.trials import Outcome, Trial
@@ -145,16 +145,3 @@ def test_a_training_gives_its_updates_and_scores_and_the_same_twice(tmp_path: Pa
     assert first["updates"] % cell_trials.EPOCH_UPDATES == 0
     assert first["scores"][0] >= 0.9, "it passes at the length of its training"
     assert not any(tmp_path.rglob("run.json")), "a benchmark has hundreds of them"
-
-
-def test_a_figure_shows_each_task_and_cell() -> None:
-    def summaries(cell: str) -> dict[str, Any]:
-        records = cell_card.of_records(cell, [*ABILITIES])
-        return {ability: cell_card.summarize(records[ability]) for ability in ABILITIES}
-
-    own = {ability: cell_card.summarize(EARLY) for ability in ABILITIES}
-    records = {cell: summaries(cell) for cell in CELLS}
-    card = {"abilities": dict.fromkeys(ABILITIES), "results": {"mine": own}, "records": records}
-    left, _ = cell_card.plot(card).axes
-    assert [label.get_text() for label in left.get_yticklabels()] == [*ABILITIES]
-    assert {"mine", "lstm", "gru"} <= {text.get_text() for text in left.figure.legends[0].get_texts()}

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
 from reviver.cli.app import main
-from reviver.figures import figure_style, format_number, plain_log_ticks, save_figure
-from reviver.show.gan_figures import loss_curves, strip_figure
-from reviver.show.lstm_figures import confusion_figure, learning_curves
+from reviver.figures import figure_style, format_number, save_figure
+from reviver.show.gan_figures import loss_curves
+from reviver.show.lstm_figures import learning_curves
 from reviver.show.report.results import GAN_METRICS
-from reviver.train.lstm.classification import classification_report
 
 METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 RUNS = [[{"epoch": epoch, **dict.fromkeys(METRICS, value)} for epoch in (1, 2)] for value in (1.0, 0.5)]
@@ -55,28 +52,6 @@ def test_negative_losses_single_points_and_missing_glyphs_show(
     figure.suptitle("日本")
     save_figure(figure, tmp_path / "a.pdf")
     assert re.fullmatch(r".*a.pdf: Glyph .* missing from font.*; Glyph .*", caplog.messages[0])
-
-
-def test_labels_are_enough_exact_and_inside_the_figure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for low, high in ((99, 121), (5.08, 5.26), (2.1, 9.9), (5, 20), (7, 13)):
-        axes = Figure().subplots(subplot_kw={"xscale": "log", "xlim": (low, high)})
-        plain_log_ticks(axes.xaxis)
-        shown = {tick: text.get_text() for tick, text in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)}
-        assert len([tick for tick in shown if low <= tick <= high]) > 1
-        assert [float(text) for text in shown.values()] == pytest.approx(list(shown))
-    for count, font_size in ((2, 9.0), (9, 14.0), (30, 9.0)):
-        with figure_style(font_size=font_size):
-            figure = strip_figure(torch.zeros(count, 1, 4, 4), ["3\n100%"] * count)
-        figure.draw_without_rendering()
-        assert 0 <= figure.axes[0].xaxis.label.get_window_extent().y0 / figure.dpi < 0.2  # inches
-        files = [tmp_path / name for name in ("a.png", "a.svg", "b.png")]
-        for path in files:  # a file does not move the axes of the next one
-            save_figure(figure, path)
-        assert files[0].read_bytes() == files[2].read_bytes()
-    assert caplog.messages == []
-    logits, names = torch.eye(2), tuple("long " * 9 + name for name in "ab")
-    report = classification_report(logits, torch.arange(2), names, (0.5, 0.5))
-    assert len({label.get_text() for label in confusion_figure(report).axes[0].get_xticklabels()}) == 2
 
 
 @pytest.mark.parametrize(("name", "files"), [("copy", ["curves"]), ("gan", ["curves", "samples"])])

@@ -10,14 +10,7 @@ import pytest
 from reviver.cli import main
 from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
-from reviver.show.recall_curve import (
-    CELLS,
-    build_trials,
-    make_config,
-    networks_of,
-    rows_of_curve,
-    run_trial,
-)
+from reviver.show.recall_curve import CELLS, build_trials, make_config, networks_of, rows_of_curve, run_trial
 from reviver.sweep.trials import Outcome, Trial
 from tests.sweep.trials import InlineEngine
 

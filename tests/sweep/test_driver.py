@@ -21,13 +21,6 @@ from tests.sweep.trials import InlineEngine, wait_until
 NINE = Trial(functions.square, {"x": 3.0})
 
 
-def test_the_key_of_a_trial_depends_on_its_settings_alone() -> None:
-    first = Trial(functions.square, {"x": 1, "y": [2]}, {"x": 1})
-    assert first.key == Trial(functions.square, {"y": [2], "x": 1}).key == "072e4586091c5eaf"
-    others = Trial(functions.refuse, {"x": 1, "y": [2]}), Trial(functions.square, {"x": 1, "y": [3]})
-    assert len({first.key, *(other.key for other in others)}) == 3
-
-
 def test_each_trial_runs_once_and_failed_ones_again_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_module, "time", SimpleNamespace(perf_counter=count(0.0, 1.5).__next__))
     failing = [Trial(functions.refuse, {"value": 3}), Trial(functions.square, {"x": 1e200})]

@@ -3,7 +3,6 @@
 import csv
 import math
 import sys
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import pyarrow.parquet
 import pytest
 
 from reviver.errors import ConfigError
-from reviver.figures import INK
 from reviver.sweep.statistics import rank_settings, ranking_lines, table_rows, write_table
-from reviver.sweep.summary_figure import STYLES, summary_figure
+from reviver.sweep.summary_figure import summary_figure
 from reviver.sweep.trials import Outcome, Trial
 
 
@@ -132,25 +130,3 @@ def test_runs_with_a_curriculum_are_ranked_by_how_far_they_came() -> None:
     assert summary["best"] is None, "measured at one length"
     (panel,) = summary_figure(summary).axes
     assert "chance" in {text.get_text() for text in panel.texts}
-
-
-@pytest.mark.parametrize(
-    ("axes", "lines", "scale"),
-    [
-        ({"rate": [1e-4, 1e-3, 1e-2]}, 1, "log"),
-        ({"bias": [False, True]}, 1, "linear"),
-        ({"data": [r"$\x$", *("folder/" * 4 + name for name in "ab")], "run": [*"$123456789"]}, len(STYLES), "linear"),
-        ({"size": [8, 16], "layers": [1, 2, 3], "rate": [1, 2, 3, 4]}, len(STYLES), "linear"),
-    ],
-)
-def test_the_figure_marks_the_best(axes: dict[str, list[Any]], lines: int, scale: str) -> None:
-    trials = make_trials(*(dict(zip(axes, values, strict=True)) for values in product(*axes.values())))
-    summary = rank_settings(trials, finish(trials, *range(len(trials))), "best.accuracy", "max")
-    figure = summary_figure(summary)
-    figure.draw_without_rendering()
-    (panel,) = figure.axes
-    assert (len(panel.containers), panel.get_xscale()) == (lines, scale)
-    assert len({label.get_text() for label in panel.get_xticklabels()}) == len(panel.get_xticks())
-    assert list(panel.containers[0].lines[0].get_ydata())[-1] == len(trials) - 1
-    (ring,) = (line for line in panel.lines if line.get_markersize() == 11)
-    assert (ring.get_ydata()[0], ring.get_color()) == (len(trials) - 1, INK)  # white on a dark background

@@ -37,12 +37,6 @@ def test_rules_of_a_gan(name: str) -> None:
     assert [finding.rule for finding in diagnose_gan(metrics, spread)] == rules
 
 
-def test_a_finding_says_where_what_and_what_to_do() -> None:
-    metrics, spread, _ = CASES["jump"]
-    (finding,) = diagnose_gan(metrics, spread)
-    assert str(finding) == "epoch 4.5: the loss of G jumped to 18.70; lower the learning rate"
-
-
 def test_an_lstm_ends_in_a_dip() -> None:
     assert diagnose_lstm(LSTM) == []
     (finding,) = diagnose_lstm([*LSTM, {"epoch": 12, "validation_accuracy": 0.9}])

@@ -2,7 +2,6 @@
 
 import builtins
 import inspect
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -42,15 +41,6 @@ def test_the_lstm_trains_as_on_the_command_line_and_shows_its_metrics(
     assert "<iframe" in run.explore(height=300)._repr_html_()
 
 
-def test_a_run_goes_on_and_is_never_overwritten(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    reviver.train_lstm(out, **TINY)
-    with pytest.raises(RunFolderError, match="never overwritten; choose another out, or go on with resume"):
-        reviver.train_lstm(out, **TINY)
-    run = reviver.train_lstm(out, resume=True, epochs=3, progress=False)
-    assert (run.config.hidden_size, run.table()["epoch"]) == (8, [1, 2, 3])
-
-
 def test_a_run_fits_a_line_evaluates_and_predicts(tmp_path: Path) -> None:
     trained = reviver.train_lstm(tmp_path / "run", **TINY | {"length": np.int64(5), "encoding": "onehot"})
     run = reviver.load(tmp_path / "run", "lstm")
@@ -66,14 +56,6 @@ def test_a_run_fits_a_line_evaluates_and_predicts(tmp_path: Path) -> None:
         assert run.generator
     with pytest.raises(RunFolderError, match="holds a run of kind 'lstm', not 'gan'"):
         reviver.load(tmp_path / "run", "gan")
-
-
-def test_without_a_terminal_a_training_logs_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(logging.getLogger("reviver"), "propagate", False)  # to the handlers of pytest
-    reviver.train_lstm(tmp_path / "run", length=3, epochs=1, data_size=60)
-    assert "LSTM T=3: 1/1 epoch" in capsys.readouterr().err
 
 
 def test_a_preset_for_the_lstm_fits_other_cells(tmp_path: Path) -> None:

@@ -16,15 +16,13 @@ interface Case {
   seed: string | null;
   /** Of the masks. */
   steps: number;
-  /** Cell, step and unit whose products are wanted. */
-  gate: [number, number, number] | null;
   /** Whether only the time matters. */
   isTimed?: boolean;
 }
 
 async function trace(example: Case) {
   const memory = await Memory.create();
-  const { content, weights, values, target, seed, steps, gate } = example;
+  const { content, weights, values, target, seed, steps } = example;
   const bits = seed === null ? null : BigInt(seed);
   if (!weights) {
     const { hiddenSize, hiddenDropout, hiddenDropoutKind, numLayers } = content;
@@ -39,12 +37,7 @@ async function trace(example: Case) {
   const start = cpuUsage(); // other processes do not count
   const found = network.trace(0, x, { target, seed: bits });
   if (example.isTimed) return { milliseconds: cpuUsage(start).user / 1000 };
-  const nodes = gate && found.cells[gate[0]].nodes.map((values) => values[gate[1] * content.hiddenSize + gate[2]]);
-  return {
-    x,
-    trace: { ...found, cells: found.cells.map((cell) => ({ ...cell, nodes: null })) },
-    products: nodes && network.cell.graph.nodes.flatMap(({ op }, k) => (op === "matmul" ? [nodes[k]] : [])),
-  };
+  return { x, trace: { ...found, cells: found.cells.map((cell) => ({ ...cell, nodes: null })) } };
 }
 
 export const run = (cases: Case[]) => Promise.all(cases.map(trace));

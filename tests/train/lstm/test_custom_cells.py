@@ -70,11 +70,6 @@ def test_torchs_lstm_cell_computes_the_same_as_ours() -> None:
                 torch.testing.assert_close(own(x[rows], some, every_step=every_step), expected)
 
 
-def test_a_network_of_custom_cells_is_no_pretrained_model() -> None:
-    with pytest.raises(ConfigError, match="LSTMCell cannot be exported; give one whose cell is a text"):
-        classifier_of(nn.LSTMCell, 3, 5, 4).save_pretrained("model")
-
-
 def test_dropout_acts_on_h_at_every_step_in_training_only() -> None:
     class Counter(nn.Module):
         def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -139,14 +134,6 @@ def test_a_cell_sees_each_running_row_once_and_no_padding() -> None:
     assert sorted(seen) == [1, 2]
     _, (started,) = network.layers(x[1:2, :1])
     torch.testing.assert_close(h[:, 1:2], started)
-
-
-def test_a_gru_learns_and_the_start_names_its_states_and_weights(mine: str, caplog: pytest.LogCaptureFixture) -> None:
-    config = replace(TINY, cell="gru", epochs=12, learning_rate=1e-2, hidden_size=32, hidden_dropout=0.0, batch_size=4)
-    with caplog.at_level("INFO", "reviver"):
-        run = train(config, "run")
-    assert "cell gru: states h; matrices on x W_r, W_z, W_n; other matrices U_r" in caplog.text
-    assert run.read_metrics()[-1]["train_accuracy"] > 0.9
 
 
 def test_no_command_runs_code_out_of_a_run_folder(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
