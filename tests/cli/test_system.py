@@ -112,6 +112,30 @@ def test_a_closed_pipe_is_no_error_and_a_full_output_device_is_reported(tmp_path
     assert errors.startswith("error: output: No space left on device")
 
 
+def test_a_narrow_terminal_shows_the_parts_of_the_progress_line_that_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(progress, "UPDATE_SECONDS", 0.0)
+    accuracy, loss = "validation accuracy 99.5% at length 464", "train loss 0.353"
+    for width, shown in (
+        (120, f"━ 7/8 lengths TIME {accuracy}, {loss}"),
+        (90, f"━ 7/8 lengths TIME {accuracy} "),
+        (80, "━ 7/8 lengths TIME validation accuracy 99.5% at "),
+        (44, "━ 7/8 lengths TIME …"),
+    ):
+        monkeypatch.setenv("COLUMNS", str(width))
+        with progress.ProgressBar("LSTM T=1000", 8, "lengths", visible=True) as bar:
+            bar.update(1, f"{accuracy}, {loss}")
+            bar.update(7, f"{accuracy}, {loss}")
+        last = (
+            re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err).strip("\n").splitlines()[-1].split("\r")[-1]
+        )
+        assert len(last) <= width
+        assert last.startswith("LSTM T=1000 ")
+        assert shown in re.sub(r"\d\d:\d\d", "TIME", last), f"{width} columns"
+
+
 def test_other_encodings_and_a_closed_stderr_keep_the_output_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")

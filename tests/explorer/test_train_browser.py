@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 
 from reviver.data.images.named import read_small_mnist
 from reviver.explorer.page import build_page
-from tests.explorer.browser import Show
+from tests.explorer.browser import Show, poll
 from tests.explorer.firefox import Firefox, find_firefox, open_firefox
 from tests.explorer.node import compute, needs_node
 
@@ -136,3 +136,25 @@ def test_firefox_trains_with_the_same_bits(train_page: Path, expected: dict[str,
         browser.open(train_page.as_uri())
         for network in NETWORKS:
             check(train(browser, network), expected[network])
+
+
+def test_training_goes_on_in_a_hidden_tab(train_page: Path, tmp_path: Path) -> None:
+    state = """async () => ({ tab: document.visibilityState,
+        updates: Number(/Update\\s+([\\d,]+)/.exec(document.querySelector(".train-facts")?.innerText)?.[1].replace(",", "")) })"""
+    click = """async () => {
+        const find = () => /0 of/.test(document.querySelector(".train-facts")?.innerText)  // once the network has begun
+            && [...document.querySelectorAll("button")].find((one) => one.textContent.trim() === "Start");
+        while (!find()) await new Promise((resolve) => setTimeout(resolve, 50));
+        find().click();
+    }"""
+    with open_other(tmp_path) as browser:
+        browser.open(train_page.as_uri() + "#train?units=16&epochs=10000")  # it must not end meanwhile
+        browser.evaluate(click)
+        trained = browser.call("WebDriver:GetWindowHandle")["value"]
+        other = browser.call("WebDriver:NewWindow", type="tab")["handle"]
+        browser.call("WebDriver:SwitchToWindow", handle=other)
+        browser.call("WebDriver:SwitchToWindow", handle=trained, focus=False)
+        poll(lambda: browser.evaluate(state)["tab"] == "hidden")
+        before = browser.evaluate(state)
+        poll(lambda: browser.evaluate(state)["updates"] >= before["updates"] + 5)
+        assert browser.evaluate(state)["tab"] == "hidden"

@@ -110,6 +110,17 @@ def test_an_lstm_trains_pauses_forks_and_goes_back(show: Show) -> None:
     )
 
 
+def test_a_click_on_start_counts_before_the_network_has_begun(show: Show) -> None:
+    page = show("#facts")
+    page.evaluate("""() => new MutationObserver((_, observer) => {
+        const start = document.querySelector(".train-bar .play");  // in the task in which it appears
+        if (start) [observer.disconnect(), start.click()];
+    }).observe(document.body, { childList: true, subtree: true })""")
+    page.click("nav [data-panel='train']")
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    poll(lambda: update(page) > 5)
+
+
 def test_the_network_reads_typed_digits_and_leaving_the_panel_pauses(show: Show) -> None:
     page = show(SMALL + "&digits=907")
     press(page, "One update")
@@ -238,6 +249,25 @@ def test_nothing_is_lost_without_a_word(show: Show) -> None:
     page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
     page.reload()
     assert dialogs == ["beforeunload"]
+
+
+def test_curves_keep_their_start(show: Show) -> None:
+    page = show("#train?data=300&units=8&epochs=300&length=2&seed=3")
+    press(page, "Start")
+    expect(page.get_by_role("button", name="Finished")).to_be_disabled()
+    page.get_by_text("Values as a table").first.click()
+    first = page.get_by_role("region", name="Loss, table").locator("tbody th").first
+    assert float(first.inner_text()) <= 300 / 60
+
+
+def test_a_phone_begins_with_smaller_networks_unless_a_link_says_otherwise(show: Show) -> None:
+    page = show("#train", width=320)
+    assert exact(page, "Units").input_value() == "64"
+    wait_view(page, units="64")
+    page.get_by_label("Network", exact=True).select_option("gan")
+    assert exact(page, "Batch").input_value() == "32"
+    page = show("#train?digits=4171", width=320)
+    assert exact(page, "Units").input_value() == "128"
 
 
 def test_a_gan_shows_its_pictures_and_what_d_says(show: Show) -> None:
@@ -499,6 +529,28 @@ def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:
     expect(page.get_by_role("heading", name=re.compile("^Unit .*: how much to keep z"))).to_be_visible()
 
 
+def test_a_projector_gets_only_picture_and_curves_and_dark_maps_mean_the_same(show: Show) -> None:
+    page = show(SMALL)
+    size = "getComputedStyle(document.querySelector('.train-picture')).fontSize"
+    before = float(page.evaluate(size).removesuffix("px"))
+    choose(page, "Present")
+    expect(page.locator(".masthead, .train-left, .colophon")).to_have_count(3)
+    for hidden in (".masthead", ".train-left", ".colophon", ".panel-head"):
+        expect(page.locator(hidden)).to_be_hidden()
+    for part in (".train-bar", ".train-picture", ".train-curves"):
+        expect(page.locator(part)).to_be_visible()
+    assert float(page.evaluate(size).removesuffix("px")) > before
+    page.keyboard.press("Escape")
+    expect(page.locator(".masthead")).to_be_visible()
+    map_ = page.locator(".train-picture .heatmap canvas").first
+    shown = map_.evaluate("canvas => canvas.toDataURL()")
+    page.emulate_media(color_scheme="dark")
+    page.get_by_label("Read these digits").fill("4172")
+    page.get_by_label("Read these digits").fill("4171")
+    poll(lambda: map_.evaluate("canvas => canvas.toDataURL()") == shown)
+    page.emulate_media(color_scheme="light")
+
+
 def test_the_last_run_survives_a_reload(show: Show) -> None:
     page = show(SMALL)
     press(page, "Start")
@@ -512,3 +564,12 @@ def test_the_last_run_survives_a_reload(show: Show) -> None:
     press(page, "Your last run")
     poll(lambda: update(page) == stopped)
     expect(page.get_by_role("button", name="Reset")).to_be_enabled()
+
+
+def test_an_unknown_key_of_the_address_is_named_and_the_menu_moves_nothing(show: Show) -> None:
+    page = show("#train?units=16&layers=2")
+    expect(page.get_by_text("The address has “layers”, which this panel does not know.")).to_be_visible()
+    more = page.locator(".train-bar summary")
+    before = more.bounding_box()
+    more.click()
+    assert more.bounding_box() == before

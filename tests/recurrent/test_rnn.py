@@ -97,6 +97,28 @@ def test_a_trace_has_every_quantity_of_every_step():
     torch.testing.assert_close(step["h"], (1 - step["z"]) * step["n"])
 
 
+def test_autocast_and_other_dtypes_are_those_of_torch():
+    layer, x = RNN("gru", 2, 4), torch.randn(5, 3, 2)
+    exact, _ = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = layer(x)
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), exact, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(layer.double()(x.double())[0].float(), exact)
+    with pytest.raises(DataError, match=r"x must be torch\.float64 as the weights, .* of torch\.float32"):
+        layer(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own `scan`
+def test_transforms_and_exports_take_the_equations():
+    layer, x = RNN("gru", 2, 4), torch.randn(5, 3, 2)
+    exact = layer(x)[0]
+    with FakeTensorMode():
+        assert RNN("lstm", 2, 4)(torch.empty(5, 3, 2))[0].shape == exact.shape
+    torch.testing.assert_close(torch.export.export(layer, (x,)).module()(x)[0], exact)
+    torch.testing.assert_close(torch.func.vmap(lambda one: layer(one)[0])(torch.stack([x, x]))[1], exact)
+
+
 def test_a_layer_can_be_saved_printed_and_changed():
     layer = RNN("coupled", 2, 4, hidden_dropout=0.5)
     assert "coupled, 2, 4" in repr(layer)
@@ -163,7 +185,6 @@ def test_a_compiled_layer_is_one_graph_and_equals_the_layer():
     [
         (lambda layer: layer(torch.zeros(5, 3, 4)), "I = 2 numbers a step, got shape"),
         (lambda layer: layer(torch.zeros(0, 3, 2)), "got shape"),
-        (lambda layer: layer(torch.zeros(5, 3, 2).double()), r"x must be torch\.float32 as the weights"),
         (lambda layer: layer(torch.zeros(5, 3, 2), torch.zeros(1, 3, 4)), "hx must have the states h, c, got 1"),
         (
             lambda layer: layer(torch.zeros(5, 3, 2), {"d": torch.zeros(1, 3, 4)}),

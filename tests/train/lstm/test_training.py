@@ -76,10 +76,9 @@ def test_weight_decay_adds_its_share_of_the_weights_to_the_gradient(name: Any) -
 # Score
 
 
-@pytest.mark.parametrize("task", ["palindrome", "parity", "adding"])
+@pytest.mark.parametrize("task", ["palindrome", "parity", "temporal-order"])
 def test_chunks_have_the_score_of_the_whole_sequences_bit_for_bit(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoding: Any = "scalar" if task == "adding" else "onehot"
-    config = LSTMConfig(task=task, length=50, encoding=encoding, hidden_size=16, num_layers=2, data_size=200)
+    config = LSTMConfig(task=task, length=50, encoding="onehot", hidden_size=16, num_layers=2, data_size=200)
     built = build_task(config)
     network, data = build_network(config, built), built.validation(50)
     scores, reports = [], list[float]()
@@ -181,3 +180,18 @@ def test_every_task_trains_evaluates_and_resumes_bit_for_bit(
     for arguments, problem in (((1,), r"^length must be .+, got 1$"), ((config.length, 0), "^size must be at least 1")):
         with pytest.raises(ConfigError, match=problem):
             evaluate(build_network(config, task), task, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "accuracy", "loss"),
+    [
+        ({"task": "adding", "length": 4, "lr_schedule": "cosine", "epochs": 15}, 0.8, (1 / 6) / 50),
+        ({"task": "temporal-order", "length": 10, "encoding": "onehot", "epochs": 12}, 0.98, 0.1),
+    ],
+)
+def test_it_learns_short_problems(changes: dict[str, Any], accuracy: float, loss: float, tmp_path: Path) -> None:
+    values = {"data_size": 2000, "batch_size": 32, "hidden_size": 32, "hidden_dropout": 0.0, "optimizer": "adam"}
+    config = LSTMConfig(**values, **changes, learning_rate=1e-2)  # type: ignore[arg-type]
+    last = train(config, tmp_path / "run").read_metrics()[-1]
+    assert last["validation_accuracy"] > accuracy
+    assert last["validation_loss"] < loss
