@@ -332,6 +332,8 @@ class LSTM(nn.Module):
 """
 RIGHT_CELLS = {
     "an output and the state": "",
+    "a module of a package that is not there": "import torch\nfrom torch import nn -> from . import tools\nfrom .sizes import SIZE\n"
+    "import torch\nfrom torch import nn",
     "the state as a pair": "x, prev_hidden, prev_cell) -> x, state) && both = -> prev_hidden, prev_cell = state; both = "
     "&& return self.out(hidden), hidden, cell -> return hidden, (hidden, cell)",
     "layers of each gate, in a list": "setattr(self, f'{gate}_gate', nn.Linear(input_dim + hidden_dim, hidden_dim)) -> setattr(self, "

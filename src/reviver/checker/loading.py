@@ -168,9 +168,12 @@ class Loader(SourceFileLoader):
         except (SyntaxError, ValueError, LookupError, TypeError) as error:
             self.problems.append((path, describe(error) if isinstance(error, SyntaxError) else "is no notebook"))
             return
-        for node in ast.walk(tree) if not module.__package__ else ():
-            if isinstance(node, ast.ImportFrom) and node.module:
-                node.level = 0  # of a package that is not whole
+        if not module.__package__:  # of a package that is not whole
+            for at, node in enumerate(tree.body):
+                if isinstance(node, ast.ImportFrom) and not node.module:
+                    tree.body[at] = ast.copy_location(ast.Import(node.names), node)
+                elif isinstance(node, ast.ImportFrom):
+                    node.level = 0
         source = self.sources[path] = SourceFile(tree, names, has_star(tree), [])
         names |= {name: each for name, each in USUAL.items() if name not in names}  # imports may be in a cell above
         waiting, again = list[tuple[str, ast.stmt, bool, BaseException]](), list[ast.stmt]()
