@@ -198,8 +198,8 @@ class Named:
         return self._classes[name]
 
 
-class Settings(dict[str, Any]):
-    """Settings, also by dots."""
+class HyperParameters(dict[str, Any]):
+    """The arguments of a module, also by dots."""
 
     __getattr__ = dict.__getitem__
 
@@ -217,7 +217,7 @@ class Module(nn.Module):
     def save_hyperparameters(self, *args: Any, **options: Any) -> None:
         """Keep the arguments of the constructor."""
         given = sys._getframe(1).f_locals.items()
-        self.hparams = Settings((name, each) for name, each in given if name not in ("self", "__class__"))
+        self.hparams = HyperParameters((name, each) for name, each in given if name not in ("self", "__class__"))
         for name, value in self.hparams.items():
             if not hasattr(self, name):
                 setattr(self, name, value)
