@@ -472,8 +472,8 @@ def test_an_lstm_learns_dropped_and_typed_sequences(show: Show) -> None:
     expect(page.get_by_text("The answer is")).to_contain_text("the first digit is 4")
 
 
-def test_a_gan_learns_from_image_files(show: Show) -> None:
-    page = show("#train?batch=8&latent=8")
+def test_a_gan_learns_from_image_files_to_its_end(show: Show) -> None:
+    page = show("#train?batch=8&latent=8&epochs=1")
     files = []
     for n in range(65):
         image = io.BytesIO()
@@ -496,6 +496,10 @@ def test_a_gan_learns_from_image_files(show: Show) -> None:
     press(page, "One update")
     expect(page.locator(".pictures")).to_have_attribute("aria-label", "Images of 25 latents at update 1")
     expect(page.locator("pre[tabindex]")).to_contain_text("reviver gan train --preset quick --data images.npy")
+    press(page, "Go on")
+    expect(page.get_by_role("button", name="Finished")).to_be_disabled()
+    save(page)
+    expect(problem).to_be_empty()
 
 
 def test_a_cell_trains_from_its_text_also_beside_another(show: Show) -> None:

@@ -95,7 +95,7 @@ export class GanRun {
     const [w, v, m] = (["w", "v", "m"] as const).map((part) => ({ ...front[part], ...last[part] }));
     return {
       ...{ kind, settings: { ...settings }, step, epoch, position, generatorSteps, seconds },
-      ...{ noise: this.#next?.noise ?? this.#noise.save(), log: this.log.save() },
+      ...{ noise: structuredClone(this.#next?.noise) ?? this.#noise.save(), log: this.log.save() }, // the page gets it
       ...{ G: { ...front, w, v, m }, D, running: readAll(generator.running) },
       average: this.#average && readAll(this.#average),
       metrics: linesOf(this.log, this.step, this.exactEpoch),
