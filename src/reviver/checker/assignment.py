@@ -152,19 +152,19 @@ def overlooked(names: Namespace) -> list[Piece]:
     def parts(cls: Any) -> list[type]:
         return [type(each) for seen in [Watch.first(cls)] if seen for each in seen.network.modules()]
 
+    around = {*kinds, *(each for known in kinds for each in parts(known))}
+    held = Watch.held()
+
     def is_new(cls: Any) -> bool:
-        is_trained = any(id(each) in Watch.held() for each in Watch.first(cls).network.parameters())  # type: ignore[union-attr]
-        return (
-            is_trained
-            and not {*parts(cls)} & {*kinds}
-            and cls not in [each for known in kinds for each in parts(known)]
-        )
+        first = Watch.first(cls)
+        is_trained = first is not None and any(id(each) in held for each in first.network.parameters())
+        return is_trained and cls not in around and not {*parts(cls)} & {*kinds}
 
     def check(names: Namespace) -> str:
         raise Unclear("not looked at, because no piece asks for it; a person should look at it", "")
 
     network = "gan" if "Generator" in names else "lstm"
-    found = [cls for cls in own if Watch.first(cls) and looked and is_new(cls)]
+    found = [cls for cls in own if looked and is_new(cls)]
     return [Piece(cls.__name__, network, ("*seen",), (), "", check) for cls in found]
 
 
@@ -207,10 +207,10 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
 
 def find_gan(classes: Mapping[str, Any], is_trained: bool) -> dict[str, Any]:
     """Return the two networks of a GAN that was seen to run: one returns what the other takes, which returns one number."""
-    groups, kinds = (
-        [{*group["params"]} for each in Watch.optimizers for group in each.param_groups],
-        [*classes.values()],
-    )
+    if not is_trained:
+        return {}
+    groups = [{*group["params"]} for each in Watch.optimizers for group in each.param_groups]
+    kinds = [*classes.values()]
     seen = [
         each
         for each in Watch.seen.values()
@@ -218,11 +218,7 @@ def find_gan(classes: Mapping[str, Any], is_trained: bool) -> dict[str, Any]:
         if own in groups or (type(each.network) in kinds and any(own & group for group in groups))
     ]
     types = [type(each.network) for each in seen]
-    pairs = (
-        [(G, D) for G, D in product(seen, seen) if D.numbers[1] == 1 < G.numbers[1] <= D.numbers[0]]
-        if is_trained
-        else []
-    )
+    pairs = [(G, D) for G, D in product(seen, seen) if D.numbers[1] == 1 < G.numbers[1] <= D.numbers[0]]
     for pair in sorted(pairs, key=lambda pair: pair[0].numbers[1] != pair[1].numbers[0])[:1]:
         return {
             name: cls if (cls := type(each.network)) in kinds and types.count(cls) == 1 else each

@@ -169,11 +169,12 @@ class Loader(SourceFileLoader):
             self.problems.append((path, describe(error) if isinstance(error, SyntaxError) else "is no notebook"))
             return
         if not module.__package__:  # of a package that is not whole
-            for at, node in enumerate(tree.body):
-                if isinstance(node, ast.ImportFrom) and not node.module:
-                    tree.body[at] = ast.copy_location(ast.Import(node.names), node)
-                elif isinstance(node, ast.ImportFrom):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and node.module:
                     node.level = 0
+            for at, statement in enumerate(tree.body):
+                if isinstance(statement, ast.ImportFrom) and not statement.module:
+                    tree.body[at] = ast.copy_location(ast.Import(statement.names), statement)
         source = self.sources[path] = SourceFile(tree, names, has_star(tree), [])
         names |= {name: each for name, each in USUAL.items() if name not in names}  # imports may be in a cell above
         waiting, again = list[tuple[str, ast.stmt, bool, BaseException]](), list[ast.stmt]()
