@@ -19,27 +19,16 @@ from reviver.checker.pieces import Failure, Unclear
 
 MAX_NODES, MAX_STEPS = 100_000, 2000
 """Nodes of a graph, and steps in it, that are looked at."""
-MOVES = (
-    "View|Reshape|Slice|Select|Split|Chunk|Unbind|Transpose|^TBackward|Permute|queeze|Expand|Clone|ToCopy|Alias|Strided"
-)
-MOVES += "|Repeat|Stack|Cat|CopySlices|Index"
-"""Nodes that move numbers and do not change them."""
-SUMS = f"{MOVES}|Add|Sub|Mm|Mv|Dot|Linear|Sum|Mean|Neg|Dropout|Mul|Div"
-"""Nodes of which sums of products consist, if one factor is a weight."""
 CUTS = "Slice|Select|Split|Chunk|Unbind|Index"
 """Nodes that take a part of a tensor."""
+MOVES = f"{CUTS}|View|Reshape|Transpose|^TBackward|Permute|queeze|Expand|Clone|ToCopy|Alias|Strided|Repeat|Stack|Cat"
+"""Nodes that move numbers and do not change them."""
+SUMS = f"{MOVES}|Add|Sub|Mm|Mv|Dot|Linear|Sum|Mean|Neg|Dropout|Mul|Div|CopySlices"
+"""Nodes of which sums of products consist, if one factor is a weight."""
 WEIGHT = "AccumulateGrad"
 NAMED = {each.name: each for each in (*wrong.SEQUENCE_MISTAKES, *wrong.SEQUENCE_GRADIENT_MISTAKES)}
-H_RESET, C_RESET = (NAMED[f"{name} is not carried but reset at every step"] for name in "hc")
-CUT, C_CUT = (NAMED[f"no gradient flows back {how}"] for how in ("from step to step", "through c"))
-NO_TANH, SIGMOID, RELU = (
-    NAMED[name]
-    for name in (
-        "tanh(c) is missing in the hidden state",
-        "the cell candidate has a sigmoid",
-        "the cell candidate has a relu",
-    )
-)
+NO_TANH = NAMED["tanh(c) is missing in the hidden state"]
+SIGMOID, RELU = (NAMED[f"the cell candidate has a {name}"] for name in ("sigmoid", "relu"))
 VARIANT = "hand in the plain LSTM, whose gates are sigmoids and tanh of W x + U h + b"
 
 
@@ -56,16 +45,20 @@ class Factor(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A step in a graph."""
+    """A step in a graph: the node that computes c, those of f, i and g, c before it, and the value of c."""
 
     c: Any
-    """The node that computes c."""
     gates: tuple[Any, ...]
-    """Those of f, i and g."""
     before: Factor
-    """The cell state before the step."""
     value: Tensor | None
-    """The cell state after it."""
+
+
+class Shown(NamedTuple):
+    """What shows a cell state: the nodes of h and of o, and whether o multiplies tanh(c)."""
+
+    h: Any
+    o: Any
+    has_tanh: bool
 
 
 class Finding(NamedTuple):
@@ -168,13 +161,17 @@ def read_graph(results: Iterable[Tensor]) -> Finding | None:
     before = {step.c: step_before(step, steps) for step in steps.values()}
     ends = steps.keys() - {each.c for each in before.values() if each}
     chains = [list(follow(steps[end], before))[::-1] for end in ends]
-    problem, weights = None, list[Tensor]()
+    shown = find_shown(nodes, steps)
+    states = {*shown, *(each.h for each in shown.values())}
+    sums = {c: [read_sum(gate, states) for gate in (*steps[c].gates, each.o)] for c, each in shown.items()}
+    problem = None
     try:
-        weights = check_chains(chains, find_hidden(nodes, steps))
+        check_chains(chains, shown, sums)
     except (Failure, Unclear) as error:
         problem = error
+    weights = {key: weight for gates in sums.values() for each in gates for key, (weight, _) in each.weights.items()}
     sigmoids = sum("Sigmoid" in name_of(node) for node in nodes)
-    return Finding(problem, tuple(map(len, chains)), sigmoids, tuple(weights))
+    return Finding(problem, tuple(map(len, chains)), sigmoids, tuple(weights.values()))
 
 
 def step_before(step: Step, steps: Mapping[Any, Step]) -> Step | None:
@@ -191,19 +188,19 @@ def follow(step: Step | None, before: Mapping[Any, Step | None]) -> Iterator[Ste
             step = before[step.c]
 
 
-def find_hidden(nodes: Iterable[Any], steps: Mapping[Any, Step]) -> dict[Any, tuple[Any, Any, bool]]:
-    """Return the node of h, that of o, and whether o multiplies tanh(c), by the node of c."""
-    found, kept = dict[Any, tuple[Any, Any, bool]](), {source_of(each) for c in steps for each in inputs_of(c)}
+def find_shown(nodes: Iterable[Any], steps: Mapping[Any, Step]) -> dict[Any, Shown]:
+    """Return what shows the cell states, by their nodes."""
+    found, kept = dict[Any, Shown](), {source_of(each) for c in steps for each in inputs_of(c)}
     for node in nodes:
         pair = factors_of(node) if node not in kept else []
         for o, shown in (pair, pair[::-1]) if pair else ():
             has_tanh = "Tanh" in shown.name()
             c = source_of(shown.node.next_functions[0][0]) if has_tanh else shown.node
-            if has_tanh and c not in steps and shown.value is not None:  # it was copied
+            if has_tanh and c not in steps:  # it was copied
                 values = ((each.c, each.value.tanh()) for each in steps.values() if each.value is not None)
                 c = next((c for c, value in values if is_same(value, shown.value)), None)
             if "Sigmoid" in o.name() and c in steps:
-                found.setdefault(c, (node, o.node, has_tanh))
+                found.setdefault(c, Shown(node, o.node, has_tanh))
     return found
 
 
@@ -240,48 +237,45 @@ def read_sum(gate: Any, states: Collection[Any]) -> Sum:
     return Sum(found, weights, is_plain)
 
 
-def check_chains(chains: Sequence[list[Step]], hidden: Mapping[Any, tuple[Any, Any, bool]]) -> list[Tensor]:
-    """Return the weights of the gates. Raises Failure or Unclear."""
-    states, weights = {*hidden.keys(), *(h for h, *_ in hidden.values())}, dict[int, Tensor]()
+def check_chains(chains: Sequence[list[Step]], shown: Mapping[Any, Shown], sums: Mapping[Any, Sequence[Sum]]) -> None:
+    """Check the steps of a graph, and how they follow each other. Raises Failure or Unclear."""
     steps = [step for chain in chains for step in chain]
-    if any(step.c not in hidden for step in steps):
+    if any(step.c not in shown for step in steps):
         raise Unclear("a cell state is not shown by an output gate", VARIANT)
-    sums = {step.c: [read_sum(gate, states) for gate in (*step.gates, hidden[step.c][1])] for step in steps}
+    if any(map(share_weights, sums.values())):
+        raise Unclear("gates share weights, or have different numbers of them", VARIANT)
     parts = {c: tuple(frozenset(each.weights) for each in gates) for c, gates in sums.items()}
-    for gates in sums.values():
-        for each in gates:
-            weights |= {key: weight for key, (weight, _) in each.weights.items()}
-        whole = [key for each in gates for key, (_, is_cut) in each.weights.items() if not is_cut]
-        if len(whole) > len(set(whole)) or len({len(each.weights) for each in gates}) > 1:
-            raise Unclear("gates share weights, or have different numbers of them", VARIANT)
-    if len(steps) == len(chains) > len({*parts.values()}) + 1:
-        layer = {h: parts[c] for c, (h, *_) in hidden.items()}
+    if len(steps) == len(chains) > len({*parts.values()}) + 1:  # more than a step of each layer
+        layers = {each.h: parts[c] for c, each in shown.items()}
         reads = [(c, node) for c, gates in sums.items() for each in gates for node in each.states]
-        reads_h = any(layer.get(node) == parts[c] for c, node in reads)
+        reads_h = any(layers.get(node) == parts[c] for c, node in reads)
         text = "each step begins with another c than the one before ended with"
-        raise Failure(text, C_RESET if reads_h else wrong.RESET)
+        raise Failure(text, NAMED["c is not carried but reset at every step"] if reads_h else wrong.RESET)
     for chain in chains:
-        check_chain(chain, hidden, sums, parts)
-    for mistake, is_made in (
-        (NO_TANH, not any(has_tanh for *_, has_tanh in hidden.values())),
-        (SIGMOID, all("Sigmoid" in name_of(step.gates[2]) for step in steps)),
-        (RELU, all("Relu" in name_of(step.gates[2]) for step in steps)),
-    ):
-        if is_made:
+        check_chain(chain, shown, sums)
+        changes = sum(parts[old.c] != parts[new.c] for old, new in pairwise(chain))
+        if changes > 1:  # a decoder may begin with the state of an encoder
+            text = f"the weights change {changes} times in a chain of {len(chain)} steps"
+            raise Failure(text, wrong.SHARED_STATE)
+    candidates = {name_of(step.gates[2]) for step in steps}
+    found = {(kind, each.has_tanh) for kind in candidates for each in shown.values()}
+    for kind, has_tanh, mistake in (("Tanh", False, NO_TANH), ("Sigmoid", True, SIGMOID), ("Relu", True, RELU)):
+        if all(kind in name and has_tanh == has for name, has in found):
             raise Failure("all else in its graph is an LSTM", mistake)
-    if not all(has_tanh for *_, has_tanh in hidden.values()) or any(
-        "Tanh" not in name_of(step.gates[2]) for step in steps
-    ):
-        raise Unclear("its steps are not alike", VARIANT)
-    return list(weights.values())
+    if not all("Tanh" in name and has for name, has in found):
+        raise Unclear("its steps are not those of an LSTM, or not alike", VARIANT)
 
 
-def check_chain(
-    chain: Sequence[Step],
-    hidden: Mapping[Any, tuple[Any, Any, bool]],
-    sums: Mapping[Any, Sequence[Sum]],
-    parts: Mapping[Any, tuple[frozenset[int], ...]],
-) -> None:
+def share_weights(gates: Sequence[Sum]) -> bool:
+    """Return whether gates have a weight in common, beside those of a layer that makes x, or not as many as others."""
+    common = set.intersection(*({*each.weights} for each in gates))
+    is_layer = any(weight.ndim > 1 for each in gates for key, (weight, _) in each.weights.items() if key in common)
+    whole = [key for each in gates for key, (_, is_cut) in each.weights.items() if not is_cut]
+    own = [key for key in whole if key not in common or not is_layer]
+    return len(own) > len(set(own)) or (not own and bool(whole)) or len({len(each.weights) for each in gates}) > 1
+
+
+def check_chain(chain: Sequence[Step], shown: Mapping[Any, Shown], sums: Mapping[Any, Sequence[Sum]]) -> None:
     """Check what each step takes from the one before. Raises Failure or Unclear."""
     first, pairs = chain[0].before, list(pairwise(chain))
     if first.node is None and first.value is not None and bool(first.value.any()):
@@ -289,15 +283,13 @@ def check_chain(
     reads_c = any(old.c in each.states for old, new in pairs for each in sums[new.c])
     if reads_c or any(step.c in each.states for step in chain for each in sums[step.c]):
         raise Unclear("its gates read the cell state, too", VARIANT)
-    reads = [hidden[old.c][0] in each.states for old, new in pairs for each in sums[new.c]]
+    reads = [shown[old.c].h in each.states for old, new in pairs for each in sums[new.c]]
     is_plain = all(each.is_plain for _, new in pairs for each in sums[new.c])
-    if pairs and not all(reads):
+    is_cut = bool(pairs) and all(new.before.node is None for _, new in pairs)
+    if not all(reads):
         if any(reads) or not is_plain:
             raise Unclear("not all gates read h of the step before as a sum of products", VARIANT)
-        is_cut = all(new.before.node is None for _, new in pairs)
-        raise Failure("no gate reads h of the step before", CUT if is_cut else H_RESET)
-    if pairs and all(new.before.node is None for _, new in pairs):
-        raise Failure("c of the step before is a constant for autograd", C_CUT)
-    changes = sum(parts[old.c] != parts[new.c] for old, new in pairs[1:])
-    if changes > 1:  # a decoder may begin with the state of an encoder
-        raise Failure(f"the weights change {changes} times in a chain of {len(chain)} steps", wrong.SHARED_STATE)
+        name = "no gradient flows back from step to step" if is_cut else "h is not carried but reset at every step"
+        raise Failure("no gate reads h of the step before", NAMED[name])
+    if is_cut:
+        raise Failure("c of the step before is a constant for autograd", NAMED["no gradient flows back through c"])
