@@ -32,7 +32,7 @@ ARGUMENTS = {
     "Z": r"latent|noise|^n?z|^dim(_z)?$|^in(put)?_(dim|size|features)$",
     "image": r"^((img|image|input|output)_)?shape$|^(x|img)_dims$",
     "pixels": r"pixels$|^(in|input|out|output|img|image|im|x|n)_(dim|size|features|len)(_flat)?$|^d_in(put)?$",
-    "width": r"^((base|h|hidden)_(dim|size|features|channels?)|n?_?hidden|dim_h|features|feature_maps|n[gd]?f|n(um)?_filters)$",
+    "width": r"^((base|h|hidden|gen|disc)_(dim|size|features|channels?)|n?_?hidden|dim_h|features|feature_maps|n[gd]?f|n(um)?_filters)$",
     "channels": r"^((img|image|num|n|in|out)_)?channels?$|^nc$",
     "settings": r"^(configs?|cfg|args?|opts?|h?params)$",
 }
@@ -52,6 +52,8 @@ GENERATOR_KEYS = ("Z", "image", "pixels", "channels", "width", "B", "cpu", "no",
 FIXED = {"cpu": "cpu", "p": 0.0, "one": 1, "no": False, "yes": True, "image": (1, 28, 28), "pixels": 784}
 FIXED |= {"channels": 1, "width": 16, "Z": 100, "B": 8}
 ONLY_TORCH = "write class {}(nn.Module); PyTorch modules are checked, and the functions of reviver check --start"
+SCALAR = "'int' object is not (subscriptable|iterable)|non-iterable int"
+"""Words of the error of code that gets a number for a shape."""
 OPTIONAL = ("no", "one", "channels", "width", "image")
 """What keeps the default that a class has."""
 
@@ -126,7 +128,13 @@ def build(cls: Callable[..., Any], keys: tuple[str, ...], values: Mapping[str, A
                 f"give {name} a default, or call it one of {choices}",
             )
     try:
-        return cls(**arguments)
+        try:
+            return cls(**arguments)
+        except TypeError as error:  # what is called a size may be a shape
+            if "pixels" not in keys or not re.search(SCALAR, str(error)):
+                raise
+            shapes = {name: FIXED["image"] for name, value in arguments.items() if value == FIXED["pixels"]}
+            return cls(**arguments | shapes)
     except RuntimeError as error:
         if wrong.LEAF in str(error):
             raise Failure(describe(error), wrong.CHANGED_LEAF) from error
