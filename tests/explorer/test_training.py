@@ -57,7 +57,7 @@ def test_curves_axis_and_run_are_choices_that_the_address_keeps(show: Show, smal
     for number, name in enumerate(("Loss of both networks", "Mean probability")):
         drawn = page.locator(".training-curves .chart").nth(number).locator("svg[role=img]").first
         expect(drawn).to_have_attribute("aria-label", re.compile(f"^{name}"))
-    for axis, label in (("epoch", "epoch"), ("moment", "update")):
+    for axis, label in (("epoch", "epoch"), ("step", "update")):
         page.get_by_label("Horizontal axis").select_option(axis)
         expect(chart.locator(".chart-x-label")).to_have_text(label)
         wait_view(page, axis=axis)

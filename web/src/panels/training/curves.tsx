@@ -7,11 +7,10 @@ import { integer, oneOf, optional, type State } from "../../kit/codec";
 import { Select } from "../../kit/controls";
 import { formatNumber } from "../../kit/format";
 import { Disclosure } from "../../kit/table";
-import type { RecordedGan, SnapshotSpec } from "../../kit/manifest";
+import type { RecordedGan } from "../../kit/manifest";
 
 /** Curves to show first, the first two that there are. */
 const FIRST = ["gan-loss", "fid", "probability"];
-export const MOMENT_AXES = [...AXES, ["moment", "evenly from picture to picture"]] as const;
 
 export function fieldsOf(snapshots: Snapshots) {
   const last = snapshots.moments.length - 1;
@@ -19,7 +18,7 @@ export function fieldsOf(snapshots: Snapshots) {
     moment: integer(0, last, last),
     image: optional(integer(0, snapshots.count - 1)),
     axis: oneOf(
-      MOMENT_AXES.map(([axis]) => axis),
+      AXES.map(([axis]) => axis),
       "epoch-log",
     ),
   };
@@ -29,17 +28,6 @@ export type TrainingState = State<ReturnType<typeof fieldsOf>>;
 
 export type TrainingProps = { snapshots: Snapshots; content: RecordedGan; state: TrainingState };
 export type MomentsProps = TrainingProps & { onSelect: (moment: number) => void };
-
-type AxisChoice = (typeof MOMENT_AXES)[number][0];
-
-/** Where the moments are on an axis, and what a chart needs to know of them. */
-function axisOf(choice: AxisChoice, moments: SnapshotSpec[]) {
-  const at = moments.map((moment) => moment[columnOf(choice)]);
-  const isLog = choice.endsWith("-log");
-  const stops = at.filter((x, index) => index === 0 || x > at[index - 1]);
-  const xDomain: [number, number] = [Math.min(...at.filter((x) => !isLog || x > 0)), Math.max(...at)];
-  return { at, axis: { xDomain, ...(choice === "moment" && { xSpacing: stops }) } };
-}
 
 /** Index of the number that is nearest to another; -1 if there is none. */
 const nearestIndex = (values: (number | null)[], wanted: number) =>
@@ -51,7 +39,9 @@ export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsP
   const first = FIRST.flatMap((id) => known.filter((curves) => curves.id === id)).slice(0, 2);
   const all = [...first, ...known.filter((curves) => !first.includes(curves))];
   if (!all.length) return <p class="note">This run has no records of losses.</p>;
-  const { at, axis } = axisOf(state.axis.value, moments);
+  const axis = state.axis.value;
+  const at = moments.map((one) => one[columnOf(axis)]);
+  const shown = axis.endsWith("-log") ? at.filter((x) => x > 0) : at;
   const moment = state.moment.value;
   const values = all.slice(0, 2).flatMap((curves) => {
     const { title, columns, source } = curves;
@@ -68,8 +58,8 @@ export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsP
   const draw = (curves: Curves) => (
     <div key={curves.id}>
       <Chart
-        {...chartOf(content, curves, state.axis.value)}
-        {...axis}
+        {...chartOf(content, curves, axis)}
+        xDomain={[Math.min(...shown), Math.max(...shown)]}
         cursor={at[moment]}
         onSelect={(x) => onSelect(nearestIndex(at, x))}
       />
@@ -81,7 +71,7 @@ export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsP
       <div class="stack training-curves">
         {all.slice(0, 2).map(draw)}
         {all.length > 2 && <Disclosure summary="More curves">{() => all.slice(2).map(draw)}</Disclosure>}
-        <Select label="Horizontal axis" of={state.axis} choices={MOMENT_AXES} />
+        <Select label="Horizontal axis" of={state.axis} choices={AXES} />
       </div>
       <p class="note">{values.length > 0 && `Nearest records to this moment: ${values.join("; ")}.`}</p>
     </div>
