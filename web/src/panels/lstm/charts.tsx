@@ -126,7 +126,7 @@ function Gradients({ scene, selected: { step }, onSelect }: PictureProps) {
 
 /** Numbers that the network reads: lines, or a heat map of many channels. */
 function Input({ scene, selected, onSelect }: PictureProps) {
-  const { content, second, shown, show, binning, steps } = scene;
+  const { content, second, shown, show, steps } = scene;
   const { patchSize, channelNames } = content;
   const begin = selected.step * patchSize;
   const rows = channels(content);
@@ -161,7 +161,7 @@ function Input({ scene, selected, onSelect }: PictureProps) {
       {...common}
       name="input"
       height={mapHeight(rows)}
-      content={{ values, columns, rows, order: null, scale, binning, label }}
+      content={{ values, columns, rows, order: null, scale, label }}
       steps={{ count: columns, names: null, others: null }}
       rows={endLabels(numbered(rows))}
       selection={{ column: begin, row: 0 }}

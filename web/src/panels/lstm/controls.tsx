@@ -29,7 +29,6 @@ const MAX_NAME = 12; // Characters of an example in the list
 const MANY_STEPS = 200; // A picture has at least so many columns of pixels
 
 const SHOWS = named({ first: "first", second: "second", difference: "second − first" });
-const BINNINGS = named({ extreme: "the extreme of its steps", mean: "the mean of its steps" });
 
 export const Group = ({ title, children }: { title: string; children: ComponentChildren }) => (
   <fieldset class="card">
@@ -160,13 +159,10 @@ export function NetworkControls({ model: { lstm, content, state, scene } }: { mo
         </div>
       )}
       {scene.value.steps >= MANY_STEPS && (
-        <>
-          <Select label="A column of pixels shows" of={state.columns} choices={BINNINGS} />
-          <p class="note">
-            There are more steps than pixels. The extreme is the value farthest from the mean of the unit, so a short
-            event does not vanish. The selected step is always exact.
-          </p>
-        </>
+        <p class="note">
+          There are more steps than pixels. Each pixel shows the value farthest from the mean of the unit, so a short
+          event does not vanish. The selected step is always exact.
+        </p>
       )}
     </Group>
   );

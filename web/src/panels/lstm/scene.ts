@@ -4,7 +4,7 @@
  * Shapes: S steps of the LSTM, H hidden size, C classes.
  */
 import { extent } from "d3-array";
-import { type Binning, type ColorScale, rowMeans } from "../../charts/colors";
+import { type ColorScale, rowMeans } from "../../charts/colors";
 import type { Steps } from "../../charts/steps";
 import { argmax, formatExact, topClass } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
@@ -38,7 +38,6 @@ export interface Scene extends Traced {
   show: Show;
   isDifference: boolean;
   shown: Reading; // The sequence that is shown, of a difference the first
-  binning: Binning;
   steps: number; // S that the pictures show
   rows: Order;
   order: Int32Array; // Units from top to bottom
@@ -60,7 +59,7 @@ export function makeScene(content: LstmContent, traced: Traced, state: LstmState
   const cell = (state.layer.value - 1) * directions + Number(state.direction.value === "backward");
   const rows = state.units.value;
   const order = unitOrder(content, first.trace.cells[cell], first.trace.steps, rows);
-  return { ...traced, content, cell, show, isDifference, shown, binning: state.columns.value, steps, rows, order };
+  return { ...traced, content, cell, show, isDifference, shown, steps, rows, order };
 }
 
 /** Step of a cell at which its reading ends, of those up to `steps`. */
