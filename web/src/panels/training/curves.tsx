@@ -35,7 +35,7 @@ const nearestIndex = (values: (number | null)[], wanted: number) =>
 
 export function TrainingCurves({ snapshots, content, state, onSelect }: MomentsProps) {
   const { moments } = snapshots;
-  const known = curvesOf(content).filter(({ id }) => id !== "seconds");
+  const known = curvesOf(content);
   const first = FIRST.flatMap((id) => known.filter((curves) => curves.id === id)).slice(0, 2);
   const all = [...first, ...known.filter((curves) => !first.includes(curves))];
   if (!all.length) return <p class="note">This run has no records of losses.</p>;
