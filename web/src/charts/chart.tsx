@@ -1,10 +1,9 @@
 /**
  * Line charts: axes, names at the ends of the lines, a cursor with the values, and the same numbers as a table.
  *
- *     <Chart title="Loss" xLabel="epoch" yLabel="loss" series={[{ name: "training", x, y }]} reader />
+ *     <Chart title="Loss" xLabel="epoch" yLabel="loss" series={[{ name: "training", x, y }]} />
  *
- * The pointer moves a cursor with a tooltip over the chart, with `reader` the keyboard, too; without it, whoever gives `cursor`
- * shows the values elsewhere.
+ * The pointer and the keyboard move a cursor with a tooltip over the chart.
  */
 import { extent, least } from "d3-array";
 import { useMemo, useState } from "preact/hooks";
@@ -25,7 +24,6 @@ interface ChartProps extends Axes {
   references?: Reference[];
   formatY?: Format;
   cursor?: number | null; // Where a cursor stands
-  reader?: boolean; // Whether the keyboard reads the values
   onSelect?: (x: number) => void;
 }
 
@@ -64,7 +62,7 @@ export function Chart(given: ChartProps) {
           {layout && <Picture {...{ lines, layout, formatY }} />}
           {layout && at !== null && <Cursor lines={lines} layout={layout} at={at} />}
         </svg>
-        {layout && props.reader && (
+        {layout && (
           <Reader
             {...{ stops: layout.stops, at: reading, onRead: setReading }}
             describe={(stop) => {

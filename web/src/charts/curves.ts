@@ -135,7 +135,7 @@ function other(id: string, source: Source): Curves {
   return { id, source, title, yLabel: words, columns: { [id]: words }, references };
 }
 
-export const columnsOf = (content: Run, source: Source): Columns =>
+const columnsOf = (content: Run, source: Source): Columns =>
   source === "metrics" ? content.metrics : isGan(content) ? content.scores : {};
 
 const hasValues = (values: Columns[string] | undefined) => Boolean(values?.some((value) => value !== null));
@@ -162,8 +162,6 @@ export function chartOf(content: Run, curves: Curves, axis: string) {
     hasValues(columns[key]) ? [{ name, x: columns[x] ?? [], y: columns[key] }] : [],
   );
   const references = curves.references?.(content);
-  return { title, xLabel, yLabel, xSpacing, yDomain, series, references, formatY: formatOf(curves) };
+  const formatY = curves.percent ? (value: number) => percent(value, "short") : formatNumber;
+  return { title, xLabel, yLabel, xSpacing, yDomain, series, references, formatY };
 }
-
-export const formatOf = (curves: Curves) =>
-  curves.percent ? (value: number) => percent(value, "short") : formatNumber;

@@ -49,7 +49,6 @@ export function RunCurves({ runs, state }: { runs: Run[]; state: FactsState }) {
             chartOf(run, curves, axis).series.map((one) => (runs.length > 1 ? { ...one, name: run.name } : one)),
           )}
           references={sharedReferences(runs, curves)}
-          reader
         />
         {curves.note && <p class="note">{curves.note}</p>}
       </div>
