@@ -110,7 +110,7 @@ export function Game({ content, state, first }: GameProps) {
         </div>
       )}
       <div class="row controls">
-        <NumberField label="Seed of the round" of={seed} min={0} max={MAX_SEED} late />
+        <NumberField label="Seed of the round" of={seed} min={0} max={MAX_SEED} />
         <Button onClick={playAgain}>New round</Button>
         <Toggle label="Tell me after each image" of={tells} />
         <Toggle label="Answer with the keys R and G" of={hasKeys} />
