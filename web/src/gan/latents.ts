@@ -4,6 +4,8 @@
  * In the URL fragment a choice is `class-3-0`, `example-0`, `random-17`, `grid-4` or `code`. A conditional generator's may
  * end with `-as-5`, the class that it is given.
  */
+import { sampleLatents } from "../compute/projection";
+import { makeRng } from "../compute/random";
 import { field, type Field } from "../kit/codec";
 import { row } from "../kit/tensors";
 import type { Gan } from "./gan";
@@ -84,8 +86,9 @@ export class Latents {
     const { kind, index } = chosen;
     const { latents, content } = this.gan;
     const { latentSize, numClasses } = content;
-    // Its own class differs from seed to seed.
-    if (kind === "random") return this.gan.sampleLatents(1, index, numClasses ? index % numClasses : null);
+    // As of `reviver gan sample`. Its own class differs from seed to seed.
+    if (kind === "random")
+      return sampleLatents(latentSize, numClasses, 1, makeRng(index, "samples"), index % (numClasses || 1));
     if (kind === "code" && passed) return passed;
     const isEnd = kind === "class" || kind === "example";
     return row(isEnd ? latents.endpoints : latents.grid, isEnd ? this.#endpoints(chosen)[index] : index, latentSize);

@@ -8,6 +8,7 @@ import { type ColorScale, rowMeans } from "../../charts/colors";
 import type { Steps } from "../../charts/steps";
 import { argmax, formatExact, topClass } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
+import { row } from "../../kit/tensors";
 import { gateOf, largest, scaleOf, sortUnits, stateOf } from "../../lstm/quantities";
 import type { CellTrace, Target, Trace } from "../../lstm/trace";
 import type { LstmState, Order, Selected, Show } from "./state";
@@ -73,7 +74,7 @@ function unitOrder(content: LstmContent, cell: CellTrace, steps: number, order: 
   const keys =
     order === "forget"
       ? rowMeans(cell.values[gateOf(content.cell)!], steps, H)
-      : cell.values[stateOf(content.cell)].subarray(last * H, (last + 1) * H);
+      : row(cell.values[stateOf(content.cell)], last, H);
   return sortUnits(keys);
 }
 
@@ -119,7 +120,7 @@ export function outputText(content: LstmContent, { output }: Trace): string {
 }
 
 export const classAfter = ({ outputSize: C }: LstmContent, outputs: Float64Array, t: number) =>
-  argmax(outputs.subarray(t * C, (t + 1) * C));
+  argmax(row(outputs, t, C));
 
 export function rangeText(values: Float64Array): string {
   const [low, high] = extent(values);

@@ -2,6 +2,7 @@
 import { concatBytes } from "@noble/hashes/utils.js";
 import { Mlp } from "../../compute/mlp";
 import { makeRng } from "../../compute/random";
+import { dot, norm } from "../../compute/vectors";
 import { provideBlock } from "../../kit/bytes";
 import type { Facts, GanContent, LayerSpec, LstmContent, MlpSpec, TensorBlock } from "../../kit/manifest";
 import { cellOf, shapesOf } from "../../train/cells";
@@ -176,7 +177,6 @@ async function principalDirections(spec: MlpSpec, z: Float32Array, start: Float3
   const generator = await Mlp.load(spec);
   const Z = start.length / 2;
   const found = [start.slice(0, Z), start.slice(Z)];
-  const dot = (x: Float32Array, y: Float32Array) => x.reduce((sum, value, k) => sum + value * y[k], 0);
   const moved = (d: Float32Array, by: number) => generator.forward(z.map((value, k) => value + by * d[k % Z]));
   for (let step = 0; step < STEPS; step++)
     found.forEach((d, which) => {
@@ -189,8 +189,8 @@ async function principalDirections(spec: MlpSpec, z: Float32Array, start: Float3
         const part = dot(d, other);
         d.forEach((value, k) => (d[k] = value - part * other[k]));
       }
-      const norm = Math.sqrt(dot(d, d)) || 1;
-      d.forEach((value, k) => (d[k] = value / norm));
+      const length = norm(d) || 1;
+      d.forEach((value, k) => (d[k] = value / length));
     });
   return Float32Array.from([...found[0], ...found[1]]);
 }
