@@ -30,7 +30,6 @@ interface FrameProps {
   legend?: ComponentChildren;
   height: string; // Of the picture, in CSS
   steps: Steps;
-  slots?: number; // Steps that the picture has room for, if they are more
   selected: number; // Step that must be visible
   readout: string;
 }
@@ -39,7 +38,7 @@ type Picture = (width: number, height: number) => { rows: RowLabel[]; picture: C
 
 /** The frame of a picture, which `children` makes for a size in CSS pixels. */
 export function StepFrame({ children, ...props }: FrameProps & { children: Picture }) {
-  const { title, note, legend, height, steps, slots = steps.count, selected, readout } = props;
+  const { title, note, legend, height, steps, selected, readout } = props;
   const { ref: plot, width, height: pixels } = useSize();
   const scroll = useRef<HTMLDivElement>(null);
   const isLabelled = steps.names !== null && steps.count <= MAX_LABELLED;
@@ -49,10 +48,10 @@ export function StepFrame({ children, ...props }: FrameProps & { children: Pictu
     // A box that scrolls is reachable with the keyboard, unless something in it is.
     if (scrolls && !box.querySelector("[tabindex]")) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
-    const [start, end] = [selected, selected + 1].map((step) => (step / slots) * box.scrollWidth);
+    const [start, end] = [selected, selected + 1].map((step) => (step / steps.count) * box.scrollWidth);
     if (start < box.scrollLeft) box.scrollLeft = start;
     else if (end > box.scrollLeft + box.clientWidth) box.scrollLeft = end - box.clientWidth;
-  }, [selected, slots, width]);
+  }, [selected, steps.count, width]);
   const { rows, picture } = children(width, pixels);
   return (
     <figure class="steps" style={{ "--plot-height": height }}>

@@ -131,24 +131,22 @@ function Input({ scene, selected, onSelect }: PictureProps) {
   const begin = selected.step * patchSize;
   const rows = channels(content);
   const values = useMemo(() => Float64Array.from(shown.values), [shown.values]);
-  const columns = values.length / rows;
+  const [columns, slots] = [values.length / rows, steps * patchSize]; // a last patch may have room left
   const label = `Input: ${rows} ${rows > 1 ? "channels" : "channel"} over ${columns} steps, values ${rangeText(values)}`;
   const common = { title: "input", onSelect: (step: number) => onSelect({ step: Math.floor(step / patchSize) }) };
   const linesOf = (of: ArrayLike<number>, suffix: string): StepLine[] =>
     channelNames.map((name, color) => {
-      const channel = Array.from({ length: of.length / rows }, (_, t) => of[t * rows + color]);
+      const channel = Array.from({ length: Math.min(of.length / rows, slots) }, (_, t) => of[t * rows + color]);
       return { name: name + suffix, values: channel, color, dashed: suffix !== "" };
     });
   if (rows <= MAX_LINES) {
-    const slots = steps * patchSize;
     const read = shown.values.slice(begin * rows, (begin + 1) * rows).map((value) => formatExact(value));
     return (
       <StepLines
         {...common}
         label={label}
         lines={[...linesOf(values, ""), ...(second && show !== "second" ? linesOf(second.values, ", second") : [])]}
-        steps={{ count: Math.max(columns, slots), names: null, others: null }}
-        slots={slots}
+        steps={{ count: slots, names: null, others: null }}
         selected={begin}
         readout={`step ${begin + 1}: ${read.join(", ")}`}
       />
