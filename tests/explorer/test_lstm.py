@@ -189,7 +189,7 @@ def test_the_page_traces_what_python_computes(
     close([found["loss"]], loss)
     if at_every_step:
         close(found["outputs"], output)
-    elif run.config.pooling != "last" or shown[name].content.patch_size != 1:
+    elif run.config.pooling != "last" or shown[name].content.patch_size != 1 or run.config.bidirectional:
         assert found["outputs"] is None
     elif seed is None:
         _, network = round_weights(run.network)

@@ -56,8 +56,7 @@ export function Charts(props: PictureProps) {
 function whyNoOutputs({ pooling, patchSize }: LstmContent) {
   if (pooling !== "last")
     return `This network has no output before the end: it pools the hidden states of all steps (${pooling}).`;
-  if (patchSize > 1) return "This network has no output before the end: it reads patches of steps.";
-  return "A bidirectional network reads the sequence again for the output after each step; this sequence is too long for that.";
+  return `This network has no output before the end: it reads ${patchSize > 1 ? "patches of steps" : "in both directions"}.`;
 }
 
 /** `line` names the line of an only sequence. */
