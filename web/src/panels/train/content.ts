@@ -59,7 +59,7 @@ function aboutPalindromes({ length, seed }: LstmSaved["settings"]) {
   const examples = Array.from({ length: NUM_EXAMPLES }, () => {
     const half = Array.from({ length: (length + 1) >> 1 }, () => rng.integer(10));
     const values = Array.from({ length: length - 1 }, (_, t) => half[Math.min(t, length - 1 - t)]);
-    return { values, steps: length - 1, target: half[0] };
+    return { values, target: half[0] };
   });
   return {
     ...({ task: "palindrome", rule: "palindrome", inputKind: "symbols", noun: "digit" } as const),
@@ -70,7 +70,8 @@ function aboutPalindromes({ length, seed }: LstmSaved["settings"]) {
 function aboutOwn(own: SequenceData, { trainFraction, seed }: LstmSaved["settings"]) {
   const { mean, scale } = splitSequences(own, trainFraction, seed);
   const examples = own.rows.slice(0, NUM_EXAMPLES).map(({ numbers, label }) => ({
-    ...{ values: Array.from(numbers, (value) => Number(value.toPrecision(6))), steps: numbers.length, target: label },
+    values: Array.from(numbers, (value) => Number(value.toPrecision(6))),
+    target: label,
   }));
   return {
     ...({ task: "custom", rule: null, inputKind: "numbers", noun: "value" } as const),
@@ -138,7 +139,7 @@ export async function ganContent(
   { bytes, size, classifier }: Images,
   command: string | null,
 ): Promise<GanContent> {
-  const { settings, step, average } = saved;
+  const { settings, average } = saved;
   const { latentSize: Z, seed, batchNormEps } = settings;
   const count = Math.min(NUM_IMAGES, bytes.length / size ** 2);
   const id = "trained-gan";
@@ -151,7 +152,7 @@ export async function ganContent(
     normal("directions", 2),
   );
   return {
-    ...{ id, name: "the GAN of the panel Train", runArgument: "run", step, imageShape: [1, size, size] },
+    ...{ id, name: "the GAN of the panel Train", runArgument: "run", imageShape: [1, size, size] },
     ...{ noiseSize: Z, latentSize: Z, numClasses: 0, classNames: [], isLogOdds: true },
     generator,
     discriminator: mlp(`${id}-d`, discriminatorOf(saved, bytes, size), D_LAYERS, "none"),

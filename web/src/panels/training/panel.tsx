@@ -1,5 +1,5 @@
 /** Panel "Training time": the same latents through training, beside the curves. */
-import { Distribution } from "../../charts/distribution";
+import { Distribution, scoreText } from "../../charts/distribution";
 import { loadSnapshots } from "../../gan/gan";
 import { announce } from "../../kit/announce";
 import { codec } from "../../kit/codec";
@@ -7,7 +7,6 @@ import { Button, cell, Slider } from "../../kit/controls";
 import { clamp, formatNumber } from "../../kit/format";
 import { PictureButton } from "../../kit/image";
 import type { RecordedGan, SnapshotSpec } from "../../kit/manifest";
-import { sigmoid } from "../../kit/math";
 import { usePlayer } from "../../kit/player";
 import { Roving } from "../../kit/roving";
 import { allGans, hasNetworks, RECORDED } from "../../kit/runs";
@@ -107,7 +106,6 @@ export function Training({ snapshots, content, state }: TrainingProps) {
 function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
   const image = state.image.value;
   if (image === null) return null;
-  const output = (logit: number) => (content.isLogOdds ? sigmoid(logit) : logit).toFixed(2);
   return (
     <section>
       <h3>Image {image + 1} through training</h3>
@@ -121,7 +119,7 @@ function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
             onClick={() => onSelect(k)}
           >
             <small>{label}</small>
-            <small>{` D ${output(fakeLogits[image])}`}</small>
+            <small>{` ${scoreText(fakeLogits[image], content.isLogOdds)}`}</small>
           </PictureButton>
         ))}
       </Roving>
