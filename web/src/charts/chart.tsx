@@ -1,9 +1,6 @@
 /**
- * Line charts: axes, names at the ends of the lines, a cursor with the values, and the same numbers as a table.
- *
- *     <Chart title="Loss" xLabel="epoch" yLabel="loss" series={[{ name: "training", x, y }]} />
- *
- * The pointer and the keyboard move a cursor with a tooltip over the chart.
+ * Line charts: axes, names at the ends of the lines, a cursor with the values that the pointer and the keyboard move, and the same
+ * numbers as a table.
  */
 import { extent, least } from "d3-array";
 import { useMemo, useState } from "preact/hooks";

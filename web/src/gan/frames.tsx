@@ -9,21 +9,21 @@ import type { Gan } from "./gan";
 export interface Frame {
   latent: Float32Array; // z [Z]
   pixels: Float32Array; // [P]
-  logit: number; // Of D; not a number without D
+  logit: number; // Of D
   probabilities: Float32Array | null; // Of the classes [K]; null without a classifier
 }
 
 /** Generates and examines the images of latents [N, Z]. */
-export function makeFrames(gan: Gan, latents: Float32Array, { withDiscriminator = true } = {}): Frame[] {
+export function makeFrames(gan: Gan, latents: Float32Array): Frame[] {
   const { latentSize } = gan.content;
   const images = gan.generate(latents);
-  const logits = withDiscriminator ? gan.discriminate(images, gan.classesOf(latents)) : null;
+  const logits = gan.discriminate(images, gan.classesOf(latents));
   const probabilities = gan.classify(images);
   const count = latents.length / latentSize;
   return Array.from({ length: count }, (_, n) => ({
     latent: row(latents, n, latentSize),
     pixels: row(images, n, gan.pixels),
-    logit: logits ? logits[n] : NaN,
+    logit: logits[n],
     probabilities: probabilities && row(probabilities, n, probabilities.length / count),
   }));
 }

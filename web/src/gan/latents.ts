@@ -54,14 +54,14 @@ export class Latents {
 
   /**
    * Returns choices to begin with, of different classes where there are any: `preferred`, such as those of the report's
-   * Figure 5, if the run has them all, or `fallback` of all classes.
+   * Figure 5, if the run has them all.
    */
-  defaults(preferred: number[], fallback: (classes: number[]) => number[]): Choice[] {
+  defaults(preferred: number[]): Choice[] {
     const { classes, gridSize } = this;
     const count = preferred.length;
     if (classes.length >= count)
-      return (preferred.every((k) => classes.includes(k)) ? preferred : fallback(classes)).map((classIndex) =>
-        choice({ kind: "class", classIndex }),
+      return preferred.map((wanted, n) =>
+        choice({ kind: "class", classIndex: preferred.every((k) => classes.includes(k)) ? wanted : classes[n] }),
       );
     const isExample = this.count(choice({ kind: "example" })) >= count;
     return preferred.map((_, n) =>

@@ -1,16 +1,9 @@
-/**
- * Controls with labels: native elements, so that keyboard, touch and screen readers work by themselves.
- *
- * Each shows and sets a `Cell`: a signal, or what `cell` makes of two functions.
- *
- *     <Slider label="Position t" of={state.t} min={0} max={1} step={0.005} />
- *     <Select label="Path" of={cell(() => state.path.value, (path) => changePath(path))} choices={PATHS} />
- */
+/** Controls with labels: native elements, so that keyboard, touch and screen readers work by themselves. */
 import type { ButtonHTMLAttributes, ComponentChildren, InputHTMLAttributes, TargetedEvent } from "preact";
 import { useId, useState } from "preact/hooks";
 import { explain } from "./terms";
 
-/** A value that a control shows and sets. */
+/** A value that a control shows and sets: a signal, or what `cell` makes of two functions. */
 export interface Cell<T> {
   value: T;
 }

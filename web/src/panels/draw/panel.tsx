@@ -16,7 +16,7 @@ import { networkPanel, runPanel } from "../../page/panel";
 import { Desk, labelName, prepare } from "./desk";
 import { formatError, type Found, Nearest, nearestOf, Result } from "./result";
 import { type Progress, SearchView } from "./search_view";
-import { type Change, fieldsOf, MAX_SEED, type DrawState, type TestImages } from "./state";
+import { type Change, fieldsOf, type DrawState, type TestImages } from "./state";
 
 async function loadTests({ test, imageShape, labelNames }: GanContent): Promise<TestImages> {
   if (!test) return { images: [], labels: null, names: null };
@@ -77,7 +77,7 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
     if (!image) return;
     const run = restart();
     announce("Searching.");
-    const options = { seed: state.seed.value, class: state.class.value };
+    const options = { class: state.class.value };
     const projection = gan.project(image, options);
     const show = () => (progress.value = { projection });
     show();
@@ -106,10 +106,6 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
     found.value = { ...found.value, baseline };
     progress.value = { projection, baseline: result.error };
   };
-  const searchAgain = () => {
-    state.seed.value = (state.seed.value + 1) % (MAX_SEED + 1);
-    void find();
-  };
   useEffect(() => {
     const wasFound = state.search.value;
     state.search.value = false;
@@ -123,7 +119,6 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
         <Button class="primary" disabled={!target.value} onClick={() => void find()}>
           Find the nearest image of G
         </Button>
-        {state.search.value && <Button onClick={searchAgain}>Search from other starts</Button>}
         {found.value && <Nearest shape={content.imageShape} found={found.value} />}
       </Desk>
       <SearchView shape={content.imageShape} of={progress} />

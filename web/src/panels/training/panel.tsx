@@ -27,6 +27,7 @@ export function Training({ snapshots, content, state }: TrainingProps) {
   const { moments, shape, count } = snapshots;
   const last = moments.length - 1;
   const moment = state.moment.value;
+  const { realLogits: real, fakeLogits: fake } = moments[moment];
   const player = usePlayer(clamp(DURATION / moments.length, SHORTEST, LONGEST), () => {
     if (state.moment.value === last) return false;
     state.moment.value += 1;
@@ -89,7 +90,14 @@ export function Training({ snapshots, content, state }: TrainingProps) {
           </Roving>
           <p class="note">Choose an image to follow it alone.</p>
           <h3>What D says of real images and of these pictures</h3>
-          <Verdicts moment={moments[moment]} isProbability={content.isLogOdds} />
+          <Distribution
+            context={{ real, fake, realSource: "training images" }}
+            logit={null}
+            isProbability={content.isLogOdds}
+          />
+          {!content.isLogOdds && (
+            <p class="note">The loss of this run gives D a number without a unit, not a probability.</p>
+          )}
           {hasAverage(content) && (
             <p class="note">
               The pictures come from the moving average of G's weights. D trains against the latest weights.
@@ -124,31 +132,6 @@ function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
         ))}
       </Roving>
     </section>
-  );
-}
-
-/** Fraction of the pairs of a real and a generated image in which D finds the real one more real. */
-function separation(real: number[], fake: number[]): number {
-  let wins = 0;
-  for (const a of real) for (const b of fake) wins += a > b ? 1 : a === b ? 0.5 : 0;
-  return wins / (real.length * fake.length);
-}
-
-export function Verdicts({ moment, isProbability }: { moment: SnapshotSpec; isProbability: boolean }) {
-  const { realLogits: real, fakeLogits: fake } = moment;
-  const pairs = Math.round(100 * separation(real, fake));
-  return (
-    <div>
-      <Distribution
-        context={{ real, fake, realSource: "training images" }}
-        logit={null}
-        isProbability={isProbability}
-      />
-      <p class="note">
-        {`In ${pairs} % of all pairs of a real image and a picture, D gives the real one the higher number. 50 % is guessing.`}
-        {!isProbability && " The loss of this run gives D a number without a unit, not a probability."}
-      </p>
-    </div>
   );
 }
 
