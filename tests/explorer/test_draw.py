@@ -101,7 +101,6 @@ def test_the_keyboard_draws_and_searches(show: Show) -> None:
     assert not np.array_equal(target(page), before)
     page.keyboard.press("Control+z")
     assert np.array_equal(target(page), before)
-    page.get_by_label("Slow motion").press("Space")
     page.locator(FIND).press("Enter")
     page.wait_for_selector(".draw-search:not([hidden])")
     page.click("nav >> text=Lessons")  # stops the search

@@ -192,7 +192,7 @@ def test_a_lesson_has_chosen_panels_start_view_and_question(show: Show, explorer
         page.get_by_label(panel, exact=True).uncheck()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as lesson").press("Enter")
-    assert download.value.suggested_filename == "was-kann-g.html"
+    assert download.value.suggested_filename == "Was-kann-G.html"
     lesson = tmp_path / "lesson.html"
     download.value.save_as(lesson)
     before, after = (read_page(path.read_text(encoding="utf-8")) for path in (explorer_page, lesson))

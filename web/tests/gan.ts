@@ -1,7 +1,8 @@
 /** Networks of a GAN, for tests/explorer/test_networks.py; the results have the names of the request. */
 import { Memory } from "../src/compute/memory";
 import { interpolate, interpolateAt, type PathKind } from "../src/compute/paths";
-import type { ProjectionOptions } from "../src/compute/projection";
+import { sampleLatents, type ProjectionOptions } from "../src/compute/projection";
+import { makeRng } from "../src/compute/random";
 import { loadGan } from "../src/gan/gan";
 import { exp, log, tanh } from "../src/kit/math";
 import type { GanContent } from "../src/kit/manifest";
@@ -43,7 +44,7 @@ async function computeGan({ content, blocks, latents, classes, gradOutputs, targ
     gradient,
     last: gan.generate(Float32Array.from(Array.from({ length: 15 }, () => latents).flat())).slice(-images.length),
     single: gan.generate(Float32Array.from(latents.slice(0, content.latentSize))),
-    sampled: gan.sampleLatents(1, 17),
+    sampled: sampleLatents(content.latentSize, content.numClasses, 1, makeRng(17, "samples")),
     classes: gan.classesOf(Float32Array.from(latents)),
     logits: gan.discriminate(images, classes),
     probabilities: gan.classify(images),

@@ -81,7 +81,6 @@ def collect_gan(
         test = choose_images(images.test, NUM_TEST, run, "test")
     return GanContent(
         run_argument=name.argument,
-        step=run.step,
         noise_size=generator.noise_size,
         latent_size=generator.latent_size,
         num_classes=generator.num_classes,

@@ -53,8 +53,7 @@ def collect_examples(run: OpenedRun) -> ExampleInputs:
     values, x = raw_values(run, sequences), sequences.encode()
     targets = sequences.targets.tolist()
     examples = [
-        Example(values=values[n][:count].flatten().tolist(), steps=count, target=targets[n])
-        for n, count in enumerate(steps)
+        Example(values=values[n][:count].flatten().tolist(), target=targets[n]) for n, count in enumerate(steps)
     ]
     shorter = f" of length {length:,}, the run is trained for {trained:,}" if length < trained else ""
     return ExampleInputs([x[n, :count] for n, count in enumerate(steps)], examples, origin + shorter)

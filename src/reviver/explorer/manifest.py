@@ -181,7 +181,6 @@ class GanContent(RecordedGan):
 
     run_argument: str
     """The run folder as commands to copy name it, before they quote it."""
-    step: int
     noise_size: int
     """Numbers of z that are noise; the K others of a conditional generator are its one-hot class."""
     latent_size: int
@@ -218,7 +217,6 @@ class Example(ManifestPart):
 
     values: Sequence[float]
     """Symbols [T], or numbers [T · I], row by row, as a user would type them."""
-    steps: int
     target: float | Sequence[int]
     """Class, class at every step, or number."""
 

@@ -1,10 +1,6 @@
 /**
- * Line charts: axes, names at the ends of the lines, a cursor with the values, and the same numbers as a table.
- *
- *     <Chart title="Loss" xLabel="epoch" yLabel="loss" series={[{ name: "training", x, y }]} reader />
- *
- * The pointer moves a cursor with a tooltip over the chart, with `reader` the keyboard, too; without it, whoever gives `cursor`
- * shows the values elsewhere.
+ * Line charts: axes, names at the ends of the lines, a cursor with the values that the pointer and the keyboard move, and the same
+ * numbers as a table.
  */
 import { extent, least } from "d3-array";
 import { useMemo, useState } from "preact/hooks";
@@ -23,21 +19,19 @@ interface ChartProps extends Axes {
   yLabel: string;
   series: Series[];
   references?: Reference[];
-  formatX?: Format;
   formatY?: Format;
   cursor?: number | null; // Where a cursor stands
-  reader?: boolean; // Whether the keyboard reads the values
   onSelect?: (x: number) => void;
 }
 
 const REACH = 0.7; // A value belongs to the cursor if it is at most so far, in em
 
 export function Chart(given: ChartProps) {
-  const props = { formatX: formatNumber, formatY: formatNumber, ...given };
-  const { title, xLabel, yLabel, series, references, xSpacing, xDomain, ySpacing, formatX, formatY, onSelect } = props;
+  const props = { formatY: formatNumber, ...given };
+  const { title, xLabel, yLabel, series, references, xSpacing, xDomain, formatY, onSelect } = props;
   const { ref, ...size } = useSize();
   const [reading, setReading] = useState<number | null>(null);
-  const lines = useMemo(() => draw(props), [series, references, xSpacing, ySpacing, String(xDomain)]);
+  const lines = useMemo(() => draw(props), [series, references, xSpacing, String(xDomain)]);
   const layout = layOut(props, lines, size);
   const stopAt = (event: MouseEvent & { currentTarget: Element }) => {
     const { x, stops } = layout!;
@@ -55,28 +49,28 @@ export function Chart(given: ChartProps) {
       <div class="chart-plot" ref={ref}>
         <svg
           role="img"
-          aria-label={summarize(title, xLabel, lines, formatX, formatY)}
+          aria-label={summarize(title, xLabel, lines, formatY)}
           viewBox={`0 0 ${width} ${height}`}
           {...{ width, height }}
           onPointerMove={(event) => layout && setReading(stopAt(event))}
           onPointerLeave={() => setReading(null)}
           onClick={(event) => layout && onSelect?.(stopAt(event))}
         >
-          {layout && <Picture {...{ lines, layout, formatX, formatY }} />}
+          {layout && <Picture {...{ lines, layout, formatY }} />}
           {layout && at !== null && <Cursor lines={lines} layout={layout} at={at} />}
         </svg>
-        {layout && props.reader && (
+        {layout && (
           <Reader
             {...{ stops: layout.stops, at: reading, onRead: setReading }}
             describe={(stop) => {
               const values = valuesAt(lines, layout, stop, formatY).map(({ line, text }) => `${line.name} ${text}`);
-              return `${xLabel} ${formatX(stop)}: ${values.join(", ")}`;
+              return `${xLabel} ${formatNumber(stop)}: ${values.join(", ")}`;
             }}
           />
         )}
         {layout && reading !== null && (
           <Tooltip width={width} position={layout.x(reading)} em={size.em}>
-            <div>{`${xLabel} ${formatX(reading)}`}</div>
+            <div>{`${xLabel} ${formatNumber(reading)}`}</div>
             {valuesAt(lines, layout, reading, formatY).map(({ line, text }) => (
               <div key={line.name}>
                 <Sample {...line} />
@@ -90,9 +84,7 @@ export function Chart(given: ChartProps) {
       <div class="chart-x-label muted">{xLabel}</div>
       <div class="chart-foot muted">
         <Disclosure summary="Values as a table">
-          {() => (
-            <Values {...{ title, xLabel, formatX, formatY }} lines={lines.filter((line) => line.symbol !== null)} />
-          )}
+          {() => <Values {...{ title, xLabel, formatY }} lines={lines.filter((line) => line.symbol !== null)} />}
         </Disclosure>
       </div>
     </figure>
@@ -100,12 +92,12 @@ export function Chart(given: ChartProps) {
 }
 
 /** Returns what a chart draws: its series, then its references over the whole width. */
-function draw({ series, references = [], xSpacing, xDomain, ySpacing }: ChartProps): Drawn[] {
+function draw({ series, references = [], xSpacing, xDomain }: ChartProps): Drawn[] {
   const lines = series.map((one, index) => ({
     name: one.name,
     style: `${styleOf(index)}${one.strong ? " strong" : ""}`,
     symbol: index,
-    points: pointsOf(one, xSpacing === "log", ySpacing === "log"),
+    points: pointsOf(one, xSpacing === "log"),
   }));
   const ends = (xDomain ?? extent(lines.flatMap(({ points }) => points.map(({ x }) => x)))).filter(
     (x) => x !== undefined,
@@ -129,14 +121,14 @@ function valuesAt(lines: Drawn[], { x, em }: Layout, at: number, formatY: Format
   });
 }
 
-type PictureProps = { lines: Drawn[]; layout: Layout; formatX: Format; formatY: Format };
+type PictureProps = { lines: Drawn[]; layout: Layout; formatY: Format };
 
-function Picture({ lines, layout, formatX, formatY }: PictureProps) {
+function Picture({ lines, layout, formatY }: PictureProps) {
   const { x, y, xTicks, yTicks, em } = layout;
   return (
     <>
       <Grid scale={y} ticks={yTicks} left={x.range[0]} right={x.range[1]} />
-      <XAxis scale={x} ticks={xTicks} format={formatX} at={y.range[0]} em={em} />
+      <XAxis scale={x} ticks={xTicks} format={formatNumber} at={y.range[0]} em={em} />
       <YAxis scale={y} ticks={yTicks} format={formatY} at={x.range[0]} em={em} />
       {lines.map(({ points, style, symbol, name }) => {
         const ends = symbol === null && x.range.map((at) => ({ x: at, y: y(points[0].y) }));

@@ -21,7 +21,7 @@ export interface Curves {
 }
 
 /** Columns that say when, not what. */
-const WHEN = new Set(["step", "epoch", "sequences", "validation_sequences"]);
+const WHEN = new Set(["step", "epoch", "sequences", "validation_sequences", "seconds"]);
 
 /** Curves that have words of their own, for some runs. */
 export function wordsOf(runs: Run[]): Curves[] {
@@ -130,13 +130,12 @@ export function curvesOf(content: Run, runs: Run[] = [content]): Curves[] {
 /** Curves of a column that has no words of its own. */
 function other(id: string, source: Source): Curves {
   const words = id.replaceAll("_", " ");
-  const isTime = id === "seconds";
-  const [title, yLabel] = isTime ? ["Seconds of training", "seconds, without evaluations"] : [capital(words), words];
+  const title = capital(words);
   const references = source === "scores" ? realImages(title) : undefined;
-  return { id, source, title, yLabel, columns: { [id]: isTime ? "training" : words }, references };
+  return { id, source, title, yLabel: words, columns: { [id]: words }, references };
 }
 
-export const columnsOf = (content: Run, source: Source): Columns =>
+const columnsOf = (content: Run, source: Source): Columns =>
   source === "metrics" ? content.metrics : isGan(content) ? content.scores : {};
 
 const hasValues = (values: Columns[string] | undefined) => Boolean(values?.some((value) => value !== null));
@@ -163,8 +162,6 @@ export function chartOf(content: Run, curves: Curves, axis: string) {
     hasValues(columns[key]) ? [{ name, x: columns[x] ?? [], y: columns[key] }] : [],
   );
   const references = curves.references?.(content);
-  return { title, xLabel, yLabel, xSpacing, yDomain, series, references, formatY: formatOf(curves) };
+  const formatY = curves.percent ? (value: number) => percent(value, "short") : formatNumber;
+  return { title, xLabel, yLabel, xSpacing, yDomain, series, references, formatY };
 }
-
-export const formatOf = (curves: Curves) =>
-  curves.percent ? (value: number) => percent(value, "short") : formatNumber;

@@ -81,7 +81,7 @@ const PROBABILITIES = [
 ];
 const [WIDTH, HEIGHT] = [120, 30]; // Of the compact chart, in its own units
 
-export const scoreText = (logit: number, isProbability = true) =>
+export const scoreText = (logit: number, isProbability: boolean) =>
   isProbability ? `D:\u00a0${percent(sigmoid(logit))}\u00a0real` : `D:\u00a0${signed(logit)}`;
 
 function Curves({ curves, x, y }: Densities & { x: Scale; y: (density: number) => number }) {

@@ -5,7 +5,7 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { clamp, formatLimit } from "../kit/format";
 import { MOVES } from "../kit/roving";
-import { binColumns, type Binning, type ColorScale, drawValues } from "./colors";
+import { binColumns, type ColorScale, drawValues } from "./colors";
 
 export interface HeatmapContent {
   values: Float64Array; // [columns, rows]
@@ -13,7 +13,6 @@ export interface HeatmapContent {
   rows: number;
   order: ArrayLike<number> | null; // Rows from top to bottom; null for their own order
   scale: ColorScale;
-  binning: Binning;
   label: string; // Accessible name: the message of the picture
   marked?: number | null; // A row to mark, such as the target class
 }
@@ -33,14 +32,14 @@ interface HeatmapProps extends HeatmapContent {
 const JUMPS: typeof MOVES = { ...MOVES, PageUp: [-10, 0], PageDown: [10, 0] };
 
 export function Heatmap(props: HeatmapProps) {
-  const { name, values, columns, rows, order, scale, binning, label, marked, width, selection, hovered } = props;
+  const { name, values, columns, rows, order, scale, label, marked, width, selection, hovered } = props;
   const { onMove: move, onSelect } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
     if (!width) return; // before the first layout
     const bins = Math.min(columns, Math.floor(width));
-    drawValues(canvas.current!, binColumns(values, columns, rows, bins, binning), bins, rows, order, scale);
-  }, [values, columns, rows, order, scale.name, scale.limit, binning, width]);
+    drawValues(canvas.current!, binColumns(values, columns, rows, bins), bins, rows, order, scale);
+  }, [values, columns, rows, order, scale.name, scale.limit, width]);
   const placeOf = (row: number) => (order ? Array.prototype.indexOf.call(order, row) : row);
   const rowAt = (place: number) => (order ? order[place] : place);
   const columnStyle = (column: number) => ({ left: `${(100 * column) / columns}%`, width: `${100 / columns}%` });

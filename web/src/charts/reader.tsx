@@ -1,5 +1,5 @@
 /** What reads a chart without a pointer: a slider over the plot, from value to value, and the values as a table. */
-import { clamp, type Format } from "../kit/format";
+import { clamp, formatNumber, type Format } from "../kit/format";
 import { ScrollTable } from "../kit/table";
 import type { Drawn } from "./series";
 
@@ -39,9 +39,9 @@ export function Reader({ stops, at, onRead, describe }: ReaderProps) {
   );
 }
 
-type ValuesProps = { title: string; xLabel: string; lines: Drawn[]; formatX: Format; formatY: Format };
+type ValuesProps = { title: string; xLabel: string; lines: Drawn[]; formatY: Format };
 
-export function Values({ title, xLabel, lines, formatX, formatY }: ValuesProps) {
+export function Values({ title, xLabel, lines, formatY }: ValuesProps) {
   const columns = lines.map(({ points }) => new Map(points.map(({ x, y }) => [x, y])));
   const xs = [...new Set(columns.flatMap((column) => [...column.keys()]))].sort((a, b) => a - b);
   const show = (y = NaN) => (Number.isNaN(y) ? "–" : formatY(y));
@@ -49,7 +49,7 @@ export function Values({ title, xLabel, lines, formatX, formatY }: ValuesProps) 
     <ScrollTable
       name={`${title}, table`}
       columns={[xLabel, ...lines.map(({ name }) => name)]}
-      rows={xs.map((x) => ({ head: formatX(x), cells: columns.map((column) => show(column.get(x))) }))}
+      rows={xs.map((x) => ({ head: formatNumber(x), cells: columns.map((column) => show(column.get(x))) }))}
     />
   );
 }

@@ -1,9 +1,9 @@
 /** Scales of charts and their ticks. */
-import { bisectLeft, nice, ticks } from "d3-array";
+import { nice, ticks } from "d3-array";
 import { clamp } from "../kit/format";
 
-/** Spacing of an axis: even in the number, even in its logarithm, or even from stop to stop. */
-export type Spacing = "linear" | "log" | number[];
+/** Spacing of an axis: even in the number, or in its logarithm. */
+export type Spacing = "linear" | "log";
 export type Interval = [number, number];
 
 /** From a number to pixels. */
@@ -17,29 +17,17 @@ export interface Scale {
 /** Mantissas of the ticks of a logarithmic axis, from many to few. */
 const MANTISSAS = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1, 3], [1]];
 const COUNTS = [10, 8, 6, 5, 4, 3, 2, 1];
-const STRIDES = [1, 2, 3, 4, 6, 8, 12, 20];
 
 /** Creates a scale. `isNice` lets a linear axis end at round numbers. */
 export function makeScale(spacing: Spacing, [low, high]: Interval, range: Interval, isNice = false): Scale {
-  const stops = typeof spacing === "object" && spacing.length > 1 ? spacing : null;
-  if (stops) [low, high] = [stops[0], stops.at(-1)!];
-  else if (low === high) [low, high] = spacing === "log" ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
+  if (low === high) [low, high] = spacing === "log" ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
   if (isNice && spacing !== "log") [low, high] = nice(low, high, 5);
-  const even = (value: number) => (stops ? placeAmong(stops, value) : spacing === "log" ? Math.log(value) : value);
+  const even = (value: number) => (spacing === "log" ? Math.log(value) : value);
   const [a, b] = [even(low), even(high)];
   const at = (value: number) => range[0] + ((even(value) - a) / (b - a)) * (range[1] - range[0]);
-  const linear = () => COUNTS.map((count) => ticks(low, high, count));
-  const lists = stops ? everyNth(stops) : spacing === "log" ? logTicks(low, high) : linear();
+  const lists = spacing === "log" ? logTicks(low, high) : COUNTS.map((count) => ticks(low, high, count));
   return Object.assign(at, { domain: [low, high] as Interval, range, ticks: lists });
 }
-
-/** Index of a value among ascending stops, with a fraction between two. */
-function placeAmong(stops: number[], value: number): number {
-  const next = clamp(bisectLeft(stops, value), 1, stops.length - 1);
-  return next - 1 + clamp((value - stops[next - 1]) / (stops[next] - stops[next - 1]), 0, 1);
-}
-
-const everyNth = (stops: number[]) => STRIDES.map((stride) => stops.filter((_, index) => index % stride === 0));
 
 export const clamped = (scale: Scale): Scale => {
   const [low, high] = [Math.min(...scale.range), Math.max(...scale.range)];

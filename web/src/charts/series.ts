@@ -1,6 +1,6 @@
 /** Points of series, where they stand in a chart, and what they say in words. */
 import { greatest, least } from "d3-array";
-import type { Format } from "../kit/format";
+import { formatNumber, type Format } from "../kit/format";
 import { textWidth } from "../kit/size";
 import type { Point, Series } from "./marks";
 import { fitTicks, makeScale, type Scale, type Spacing } from "./scale";
@@ -8,7 +8,6 @@ import { fitTicks, makeScale, type Scale, type Spacing } from "./scale";
 export interface Axes {
   xSpacing?: Spacing;
   xDomain?: [number, number]; // What the x axis shows at least
-  ySpacing?: "linear" | "log";
   yDomain?: [number | null, number | null]; // Ends of the y axis; null follows the data
 }
 
@@ -27,9 +26,9 @@ const MAX_SYMBOLS = 20; // Most points of a line with symbols
 export const canShow = (value: number | null, isLog: boolean): value is number =>
   Number.isFinite(value) && !(isLog && value! <= 0);
 
-/** Returns the points of a series that the axes can show; y is NaN where there is no value. */
-export const pointsOf = ({ x, y }: Series, isLogX: boolean, isLogY: boolean): Point[] =>
-  Array.from(x).flatMap((at, k) => (canShow(at, isLogX) ? [{ x: at, y: canShow(y[k], isLogY) ? y[k] : NaN }] : []));
+/** Returns the points of a series that the x axis can show; y is NaN where there is no value. */
+export const pointsOf = ({ x, y }: Series, isLog: boolean): Point[] =>
+  Array.from(x).flatMap((at, k) => (canShow(at, isLog) ? [{ x: at, y: canShow(y[k], false) ? y[k] : NaN }] : []));
 
 export const withValues = (points: Point[]) => points.filter(({ y }) => !Number.isNaN(y));
 
@@ -43,16 +42,16 @@ export const nearest = (points: Point[], scale: (x: number) => number, position:
   least(withValues(points), ({ x }) => Math.abs(scale(x) - position));
 
 /** What a chart shows, in words: of each line the first, last, lowest and highest value. */
-export function summarize(title: string, xLabel: string, lines: Drawn[], formatX: Format, formatY: Format): string {
+export function summarize(title: string, xLabel: string, lines: Drawn[], formatY: Format): string {
   const parts = lines.map(({ name, points, symbol }) => {
     const shown = withValues(points);
     if (!shown.length) return `${name}: no values`;
     if (symbol === null) return `${name}: ${formatY(shown[0].y)}`;
-    const at = ({ x, y }: Point) => `${formatY(y)} at ${xLabel} ${formatX(x)}`;
+    const at = ({ x, y }: Point) => `${formatY(y)} at ${xLabel} ${formatNumber(x)}`;
     const [first, last] = [shown[0], shown[shown.length - 1]];
     if (shown.length === 1) return `${name}: ${at(first)}`;
     const [low, high] = [least(shown, ({ y }) => y)!, greatest(shown, ({ y }) => y)!];
-    const extremes = `lowest ${formatY(low.y)} at ${formatX(low.x)}, highest ${formatY(high.y)} at ${formatX(high.x)}`;
+    const extremes = `lowest ${formatY(low.y)} at ${formatNumber(low.x)}, highest ${formatY(high.y)} at ${formatNumber(high.x)}`;
     return `${name}: ${at(first)}, ${at(last)}, ${extremes}`;
   });
   return `${title}. ${parts.join(". ")}.`;
@@ -91,17 +90,17 @@ type Size = { width: number; height: number; em: number; font: string };
 
 /** Returns the layout of a chart; null without a value, or before the page has given it a size. */
 export function layOut(
-  axes: Axes & { formatX: Format; formatY: Format },
+  axes: Axes & { formatY: Format },
   lines: Drawn[],
   { width, height, em, font }: Size,
 ): Layout | null {
-  const { xSpacing = "linear", xDomain = [], ySpacing = "linear", yDomain = [null, null], formatX, formatY } = axes;
+  const { xSpacing = "linear", xDomain = [], yDomain = [null, null], formatY } = axes;
   const shown = lines.flatMap(({ points }) => withValues(points));
   if (!shown.length || !(width > 4 * em)) return null;
   const widthOf = (text: string) => textWidth(text, font);
   const ys = shown.map((point) => point.y);
   const ends: [number, number] = [yDomain[0] ?? Math.min(...ys), yDomain[1] ?? Math.max(...ys)];
-  const y = makeScale(ySpacing, ends, [height - 1.9 * em, 0.7 * em], true);
+  const y = makeScale("linear", ends, [height - 1.9 * em, 0.7 * em], true);
   y.ticks = y.ticks.filter((list) => new Set(list.map(formatY)).size === list.length);
   const yTicks = fitTicks(y, () => 1.5 * em, 6);
   const left = Math.max(...yTicks.map((tick) => widthOf(formatY(tick)))) + 0.9 * em;
@@ -110,9 +109,9 @@ export function layOut(
   const names = hasNames(lines) ? Math.max(...lines.map(({ name }) => widthOf(name))) + 1.2 * em : 0;
   const isAbove = names > MAX_LABEL_SHARE * width;
   const margin = names && !isAbove ? names : 0.8 * em;
-  const right = width - Math.max(margin, widthOf(formatX(Math.max(...xs))) / 2);
+  const right = width - Math.max(margin, widthOf(formatNumber(Math.max(...xs))) / 2);
   const x = makeScale(xSpacing, [Math.min(...xs), Math.max(...xs)], [left, right]);
-  const extent = (tick: number) => widthOf(formatX(tick)) + 1.2 * em;
+  const extent = (tick: number) => widthOf(formatNumber(tick)) + 1.2 * em;
   const xTicks = fitTicks(x, extent, Math.floor((right - left) / em));
   return { x, y, xTicks, yTicks, stops, isAbove, em };
 }

@@ -26,7 +26,6 @@ interface StepLinesProps {
   isLog?: boolean;
   level?: { value: number; name: string } | null;
   steps: Steps;
-  slots?: number; // Width of the axis in steps, if it is longer than the lines
   selected: number;
   readout: string;
   onSelect: (step: number) => void;
@@ -35,12 +34,12 @@ interface StepLinesProps {
 const styleOfLine = ({ color, dashed }: StepLine) => `${styleOf(color)}${dashed ? " dashed" : ""}`;
 
 export function StepLines(props: StepLinesProps) {
-  const { title, label, lines, isLog = false, level, steps, slots = steps.count, selected, readout, onSelect } = props;
+  const { title, label, lines, isLog = false, level, steps, selected, readout, onSelect } = props;
   const isShown = (value: number) => canShow(value, isLog);
   const nameTick = (tick: number) => (isLog ? `10${superscript(Math.round(Math.log10(tick)))}` : formatLimit(tick, 6));
   const onClick = (event: MouseEvent & { currentTarget: Element }) => {
     const box = event.currentTarget.getBoundingClientRect();
-    const step = Math.floor(((event.clientX - box.left) / box.width) * slots);
+    const step = Math.floor(((event.clientX - box.left) / box.width) * steps.count);
     if (step >= 0 && step < steps.count) onSelect(step);
   };
   const keys = lines.map((line) => ({ name: line.name, style: styleOfLine(line) }));
@@ -67,7 +66,7 @@ export function StepLines(props: StepLinesProps) {
               key={line.name}
               style={styleOfLine(line)}
               symbol={line.values.length > MAX_DOTS ? null : 0}
-              points={place(pointsOf(line.values, width, slots, isShown))}
+              points={place(pointsOf(line.values, width, steps.count, isShown))}
               area={28}
             />
           ))}
@@ -75,14 +74,14 @@ export function StepLines(props: StepLinesProps) {
         <div
           class="heatmap-column"
           aria-hidden="true"
-          style={{ left: `${(100 * selected) / slots}%`, width: `${100 / slots}%` }}
+          style={{ left: `${(100 * selected) / steps.count}%`, width: `${100 / steps.count}%` }}
         />
       </div>
     );
     return { rows: shown.map((tick) => ({ place: y(tick) / height, name: nameTick(tick) })), picture };
   };
   return (
-    <StepFrame {...{ title, legend, steps, slots, selected, readout }} height="11rem">
+    <StepFrame {...{ title, legend, steps, selected, readout }} height="11rem">
       {draw}
     </StepFrame>
   );

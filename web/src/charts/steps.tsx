@@ -13,7 +13,7 @@ import { Heatmap, HeatmapLegend, type Cell, type HeatmapContent } from "./heatma
 const MAX_NAME = 2; // Characters of a name below a column
 const MAX_LABELLED = 60; // Up to so many steps each column has its number and its symbol
 const MIN_COLUMN = 0.8; // rem, the width of a labeled column
-const LABEL = 28; // CSS pixels, the width of a step number
+const DIGIT = 14; // CSS pixels of a digit of a step number, with what stands around it
 
 export interface Steps {
   count: number;
@@ -30,7 +30,6 @@ interface FrameProps {
   legend?: ComponentChildren;
   height: string; // Of the picture, in CSS
   steps: Steps;
-  slots?: number; // Steps that the picture has room for, if they are more
   selected: number; // Step that must be visible
   readout: string;
 }
@@ -39,7 +38,7 @@ type Picture = (width: number, height: number) => { rows: RowLabel[]; picture: C
 
 /** The frame of a picture, which `children` makes for a size in CSS pixels. */
 export function StepFrame({ children, ...props }: FrameProps & { children: Picture }) {
-  const { title, note, legend, height, steps, slots = steps.count, selected, readout } = props;
+  const { title, note, legend, height, steps, selected, readout } = props;
   const { ref: plot, width, height: pixels } = useSize();
   const scroll = useRef<HTMLDivElement>(null);
   const isLabelled = steps.names !== null && steps.count <= MAX_LABELLED;
@@ -49,10 +48,10 @@ export function StepFrame({ children, ...props }: FrameProps & { children: Pictu
     // A box that scrolls is reachable with the keyboard, unless something in it is.
     if (scrolls && !box.querySelector("[tabindex]")) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
-    const [start, end] = [selected, selected + 1].map((step) => (step / slots) * box.scrollWidth);
+    const [start, end] = [selected, selected + 1].map((step) => (step / steps.count) * box.scrollWidth);
     if (start < box.scrollLeft) box.scrollLeft = start;
     else if (end > box.scrollLeft + box.clientWidth) box.scrollLeft = end - box.clientWidth;
-  }, [selected, slots, width]);
+  }, [selected, steps.count, width]);
   const { rows, picture } = children(width, pixels);
   return (
     <figure class="steps" style={{ "--plot-height": height }}>
@@ -87,27 +86,21 @@ export function StepFrame({ children, ...props }: FrameProps & { children: Pictu
 
 function StepAxis({ count, names, others, width }: Steps & { width: number }) {
   const left = (t: number) => ({ left: `${(100 * (t + 0.5)) / count}%` });
-  const all = Array.from({ length: count }, (_, t) => t);
-  const every = Math.ceil((LABEL * count) / width);
-  const numbered =
-    count <= MAX_LABELLED
-      ? all.filter((t) => (t + 1) % every === 0)
-      : ticks(1, count, Math.max(2, Math.floor(width / 70)))
-          .filter((tick) => Number.isInteger(tick) && tick >= 1)
-          .map((tick) => tick - 1);
+  const label = (1 + String(count).length) * DIGIT;
+  const numbers = ticks(1, count, Math.max(2, Math.floor(width / label))).filter(Number.isInteger);
   return (
     <div class="steps-axis" aria-hidden="true" style={{ height: names ? (others ? "3.9rem" : "2.6rem") : "1.2rem" }}>
-      {numbered.map((t) => (
-        <span key={t} style={left(t)}>
-          {t + 1}
+      {numbers.map((number) => (
+        <span key={number} style={left(number - 1)}>
+          {number}
         </span>
       ))}
       {names &&
-        all.map((t) => (
+        names.map((name, t) => (
           <span key={`name ${t}`} class="steps-symbol" style={left(t)}>
-            {shorten(names[t])}
+            {shorten(name)}
             {others && (
-              <span class={others[t] === names[t] ? "steps-other" : "steps-other changed"}>{shorten(others[t])}</span>
+              <span class={others[t] === name ? "steps-other" : "steps-other changed"}>{shorten(others[t])}</span>
             )}
           </span>
         ))}

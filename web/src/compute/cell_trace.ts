@@ -4,6 +4,7 @@
  * Dropout makes of h_t m_t ⊙ h_t, or in zoneout m_t ⊙ h_t + (1 - m_t) ⊙ h_{t-1}. Shapes: T steps, I input size, H hidden size.
  */
 import { exp, log, sigmoid, softplus, tanh } from "../kit/math";
+import { row } from "../kit/tensors";
 import type { Cell } from "./cell_text";
 import { addProduct, addTransposedProduct, norm } from "./vectors";
 
@@ -52,8 +53,6 @@ const stepsOf = (T: number, reverse: boolean) =>
     return { t, before: k === 0 ? -1 : reverse ? t + 1 : t - 1 };
   });
 
-const at = (values: Float64Array, t: number, H: number) => values.subarray(t * H, (t + 1) * H);
-
 /** The values of a node after each step [T, H], by nodes of the graph of a cell. */
 export type Nodes = Float64Array[];
 
@@ -76,14 +75,14 @@ export function traceCell(
       const [a, b = a] = args.map((arg) => found[arg]);
       if (op === "number") y.fill(value as number, begin, end);
       else if (op === "vector") y.set(weights[value], begin);
-      else if (op === "state") before >= 0 && y.set(at(stateOf(value), before, H), begin);
-      else if (op === "matmul" && a) addProduct(at(y, t, H), weights[value], a, begin, H);
-      else if (op === "matmul") addProduct(at(y, t, H), weights[value], x, t * I, I);
+      else if (op === "state") before >= 0 && y.set(row(stateOf(value), before, H), begin);
+      else if (op === "matmul" && a) addProduct(row(y, t, H), weights[value], a, begin, H);
+      else if (op === "matmul") addProduct(row(y, t, H), weights[value], x, t * I, I);
       else if (op === "normalize") {
-        const v = at(a, t, H);
+        const v = row(a, t, H);
         const [center, scale] = [mean(v), deviation(v)];
         for (let u = begin; u < end; u++) y[u] = (a[u] - center) / scale;
-      } else if (op === "dropout" && !run.mask) y.set(at(a, t, H), begin);
+      } else if (op === "dropout" && !run.mask) y.set(row(a, t, H), begin);
       else if (op === "dropout") {
         const { mask, zoneout } = run as { mask: Float64Array; zoneout: boolean };
         const move = (before - t) * H;
@@ -161,8 +160,8 @@ export function cellGradients(
         for (let u = 0; u < H; u++) to[u] += mask ? g[u] * mask[begin + u] : g[u];
         if (mask && zoneout) for (let u = 0; u < H; u++) next.h[u] += g[u] * (1 - mask[begin + u]);
       } else if (op === "normalize") {
-        const [v, to] = [at(y, t, H), grads[args[0]]];
-        const [center, along, scale] = [mean(g), mean(g.map((one, u) => one * v[u])), deviation(at(a, t, H))];
+        const [v, to] = [row(y, t, H), grads[args[0]]];
+        const [center, along, scale] = [mean(g), mean(g.map((one, u) => one * v[u])), deviation(row(a, t, H))];
         for (let u = 0; u < H; u++) to[u] += (g[u] - center - v[u] * along) / scale;
       } else
         (SLOPES[op] ?? []).forEach((slope, k) => {

@@ -18,7 +18,6 @@ interface Convolution {
   y: Matrix; // Output before the pooling [O, H · (W + 2)]
   height: number;
   width: number;
-  slope: number;
 }
 
 export class Classifier {
@@ -31,7 +30,7 @@ export class Classifier {
     readonly memory: Memory,
   ) {
     let [channels, height, width] = spec.imageShape;
-    this.convolutions = spec.convolutions.map(({ weight, bias, activation }) => {
+    this.convolutions = spec.convolutions.map(({ weight, bias }) => {
       const outputs = tensors[bias].length;
       const convolution = {
         x: memory.matrix(channels, (height + 2) * (width + 2) + 16), // the last product reads beyond the end
@@ -40,7 +39,6 @@ export class Classifier {
         y: memory.matrix(outputs, height * (width + 2)),
         height,
         width,
-        slope: activation === "relu" ? 0 : 1,
       };
       [channels, height, width] = [outputs, height >> 1, width >> 1];
       return convolution;
@@ -64,7 +62,7 @@ export class Classifier {
   }
 
   /** Returns the pooled output [O, H / 2, W / 2] of an image [C, H, W]. */
-  #convolve({ x, W, b, y, height, width, slope }: Convolution, image: Float32Array): Float32Array {
+  #convolve({ x, W, b, y, height, width }: Convolution, image: Float32Array): Float32Array {
     const { kernel } = this.memory;
     const line = width + 2;
     for (let c = 0; c < x.rows; c++)
@@ -79,7 +77,7 @@ export class Classifier {
         ...[y.address, y.stride, y.height, x.rows, columns],
       );
     }
-    kernel.leaky(y.address, y.stride, y.rows, columns, slope);
+    kernel.leaky(y.address, y.stride, y.rows, columns, 0);
     const pooled = new Float32Array(y.rows * (height >> 1) * (width >> 1));
     const source = y.values;
     let at = 0;

@@ -44,13 +44,9 @@ export function addTransposedProduct(
   for (; r < rows; r++) for (let c = 0; c < columns; c++) y[start + c] += W[r * columns + c] * z[r];
 }
 
-export function norm(x: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += x[i] * x[i];
-  return Math.sqrt(sum);
-}
+export const norm = (x: ArrayLike<number>) => Math.sqrt(dot(x, x));
 
-export function dot(a: Float64Array, b: Float64Array): number {
+export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
   return sum;

@@ -9,21 +9,21 @@ import type { Gan } from "./gan";
 export interface Frame {
   latent: Float32Array; // z [Z]
   pixels: Float32Array; // [P]
-  logit: number; // Of D; not a number without D
+  logit: number; // Of D
   probabilities: Float32Array | null; // Of the classes [K]; null without a classifier
 }
 
 /** Generates and examines the images of latents [N, Z]. */
-export function makeFrames(gan: Gan, latents: Float32Array, { withDiscriminator = true } = {}): Frame[] {
+export function makeFrames(gan: Gan, latents: Float32Array): Frame[] {
   const { latentSize } = gan.content;
   const images = gan.generate(latents);
-  const logits = withDiscriminator ? gan.discriminate(images, gan.classesOf(latents)) : null;
+  const logits = gan.discriminate(images, gan.classesOf(latents));
   const probabilities = gan.classify(images);
   const count = latents.length / latentSize;
   return Array.from({ length: count }, (_, n) => ({
     latent: row(latents, n, latentSize),
     pixels: row(images, n, gan.pixels),
-    logit: logits ? logits[n] : NaN,
+    logit: logits[n],
     probabilities: probabilities && row(probabilities, n, probabilities.length / count),
   }));
 }
@@ -47,15 +47,6 @@ export function frameText(content: GanContent, frame: Frame): string {
   return [predicted && `Class\u00a0${predicted}`, dText(content, frame)].filter(Boolean).join(" · ");
 }
 
-/** Returns what a reader must know about D's numbers in this run, as sentences. */
-export function discriminatorNotes(content: GanContent): string[] {
-  return [
-    !content.isLogOdds && "The loss of this run gives D a number without a unit, not a probability.",
-    content.numClasses && "D is told the class with the larger part in z.",
-    !content.logits.real.length && "This file has no log-odds of real images.",
-  ].filter((note) => typeof note === "string");
-}
-
 /** What the classifier and D make of one image, one below the other or in columns. */
 export function Readings({ content, frame, layout = "stack" }: { content: GanContent; frame: Frame; layout?: string }) {
   const { classifier, logits } = content;
@@ -73,11 +64,10 @@ export function Readings({ content, frame, layout = "stack" }: { content: GanCon
       <section>
         <h3>Discriminator: real or generated?</h3>
         <Distribution context={logits} logit={logit} isProbability={content.isLogOdds} />
-        {discriminatorNotes(content).map((note) => (
-          <p key={note} class="note">
-            {note}
-          </p>
-        ))}
+        <p class="note">
+          {!content.isLogOdds && "The loss of this run gives D a number without a unit, not a probability. "}
+          {content.numClasses > 0 && "D is told the class with the larger part in z."}
+        </p>
       </section>
     </div>
   );

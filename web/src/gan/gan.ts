@@ -5,8 +5,7 @@
  */
 import { Classifier } from "../compute/classifier";
 import { Mlp } from "../compute/mlp";
-import { Projection, type ProjectionOptions, sampleLatents } from "../compute/projection";
-import { makeRng } from "../compute/random";
+import { Projection, type ProjectionOptions } from "../compute/projection";
 import { argmax } from "../kit/format";
 import type { ImageShape } from "../kit/image";
 import type { GanContent, RecordedGan, SnapshotSpec } from "../kit/manifest";
@@ -47,12 +46,6 @@ export class Gan {
 
   /** Returns the class probabilities [N, K] of images [N, P]; null without a classifier. */
   classify = (images: Float32Array) => this.classifier && this.classifier.probabilities(images);
-
-  /** Samples latents [count, Z], those of `reviver gan sample`; all are of the class `classIndex`. */
-  sampleLatents(count: number, seed: number, classIndex: number | null = null): Float32Array {
-    const { latentSize, numClasses } = this.content;
-    return sampleLatents(latentSize, numClasses, count, makeRng(seed, "samples"), classIndex);
-  }
 
   /** Returns the classes [N] in the latents [N, Z] of a conditional generator; null of another. */
   classesOf(latents: Float32Array): number[] | null {

@@ -4,6 +4,8 @@
  * In the URL fragment a choice is `class-3-0`, `example-0`, `random-17`, `grid-4` or `code`. A conditional generator's may
  * end with `-as-5`, the class that it is given.
  */
+import { sampleLatents } from "../compute/projection";
+import { makeRng } from "../compute/random";
 import { field, type Field } from "../kit/codec";
 import { row } from "../kit/tensors";
 import type { Gan } from "./gan";
@@ -52,14 +54,14 @@ export class Latents {
 
   /**
    * Returns choices to begin with, of different classes where there are any: `preferred`, such as those of the report's
-   * Figure 5, if the run has them all, or `fallback` of all classes.
+   * Figure 5, if the run has them all.
    */
-  defaults(preferred: number[], fallback: (classes: number[]) => number[]): Choice[] {
+  defaults(preferred: number[]): Choice[] {
     const { classes, gridSize } = this;
     const count = preferred.length;
     if (classes.length >= count)
-      return (preferred.every((k) => classes.includes(k)) ? preferred : fallback(classes)).map((classIndex) =>
-        choice({ kind: "class", classIndex }),
+      return preferred.map((wanted, n) =>
+        choice({ kind: "class", classIndex: preferred.every((k) => classes.includes(k)) ? wanted : classes[n] }),
       );
     const isExample = this.count(choice({ kind: "example" })) >= count;
     return preferred.map((_, n) =>
@@ -84,8 +86,9 @@ export class Latents {
     const { kind, index } = chosen;
     const { latents, content } = this.gan;
     const { latentSize, numClasses } = content;
-    // Its own class differs from seed to seed.
-    if (kind === "random") return this.gan.sampleLatents(1, index, numClasses ? index % numClasses : null);
+    // As of `reviver gan sample`. Its own class differs from seed to seed.
+    if (kind === "random")
+      return sampleLatents(latentSize, numClasses, 1, makeRng(index, "samples"), index % (numClasses || 1));
     if (kind === "code" && passed) return passed;
     const isEnd = kind === "class" || kind === "example";
     return row(isEnd ? latents.endpoints : latents.grid, isEnd ? this.#endpoints(chosen)[index] : index, latentSize);

@@ -1,16 +1,9 @@
-/**
- * Controls with labels: native elements, so that keyboard, touch and screen readers work by themselves.
- *
- * Each shows and sets a `Cell`: a signal, or what `cell` makes of two functions.
- *
- *     <Slider label="Position t" of={state.t} min={0} max={1} step={0.005} />
- *     <Select label="Path" of={cell(() => state.path.value, (path) => changePath(path))} choices={PATHS} />
- */
+/** Controls with labels: native elements, so that keyboard, touch and screen readers work by themselves. */
 import type { ButtonHTMLAttributes, ComponentChildren, InputHTMLAttributes, TargetedEvent } from "preact";
 import { useId, useState } from "preact/hooks";
 import { explain } from "./terms";
 
-/** A value that a control shows and sets. */
+/** A value that a control shows and sets: a signal, or what `cell` makes of two functions. */
 export interface Cell<T> {
   value: T;
 }
@@ -154,28 +147,19 @@ interface NumberProps extends Named<number> {
   min?: number;
   max?: number;
   step?: number | "any";
-  late?: boolean; // Whether to set the number when it is complete, not after each key
 }
 
-/** A field for a number; what is none, or outside of the range, changes nothing. */
-export function NumberField({ label, of, min, max, step = 1, late = false }: NumberProps) {
-  const change = (event: TargetedEvent<HTMLInputElement>) => {
+/** A field that takes a number once it is complete; what is none, or outside of the range, changes nothing. */
+export function NumberField({ label, of, min, max, step = 1 }: NumberProps) {
+  const onChange = (event: TargetedEvent<HTMLInputElement>) => {
     const value = event.currentTarget.valueAsNumber;
     const fits = Number.isFinite(value) && (step === "any" || Number.isInteger(value));
     if (fits && value >= (min ?? -Infinity) && value <= (max ?? Infinity)) of.value = value;
-    else if (late) event.currentTarget.value = show(of.value);
+    else event.currentTarget.value = show(of.value);
   };
   return (
     <Field label={label}>
-      {(id) => (
-        <input
-          id={id}
-          type="number"
-          {...{ min, max, step }}
-          value={show(of.value)}
-          {...{ [late ? "onChange" : "onInput"]: change }}
-        />
-      )}
+      {(id) => <input type="number" {...{ id, min, max, step, onChange }} value={show(of.value)} />}
     </Field>
   );
 }

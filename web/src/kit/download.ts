@@ -14,11 +14,11 @@ export async function downloadCanvas(name: string, canvas: HTMLCanvasElement) {
   download(name, blob, "image/png");
 }
 
-/** Returns a file name that every system takes: letters, digits, dots, hyphens and underscores. */
+/** Returns a file name that every system takes: letters of any script, digits, dots, hyphens and underscores. */
 export function fileName(parts: string[], suffix: string): string {
   const name = parts
     .join("-")
-    .replace(/[^\p{L}\p{N}._-]+/gu, "-")
-    .replace(/^[.-]+/, "");
+    .replace(/[^\p{L}\p{M}\p{N}._-]+/gu, "-")
+    .replace(/^[.-]+|[.-]+$/g, "");
   return `${name.slice(0, 80) || "explorer"}${suffix}`;
 }

@@ -48,12 +48,10 @@ export const precise = (value: number, digits: number) => String(Number(value.to
  * A fraction in percent.
  *
  * - `bounded`: of a probability in words, never "0 %" or "100 %" for what is only near it, and without line breaks;
- * - `fixed`: with one decimal, for columns of numbers;
- * - `short`: with three digits that matter, for charts.
+ * - `short`: with three digits that matter, for charts and columns of numbers.
  */
-export function percent(p: number, form: "bounded" | "fixed" | "short" = "bounded"): string {
+export function percent(p: number, form: "bounded" | "short" = "bounded"): string {
   if (Number.isNaN(p)) return "not a number";
-  if (form === "fixed") return `${(100 * p).toFixed(1)} %`;
   if (form === "short") return `${(100 * p).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
   if (p > 0 && p < 0.01) return "<\u00a01\u00a0%";
   if (p < 1 && p > 0.99) return ">\u00a099\u00a0%";

@@ -102,7 +102,6 @@ export interface RecordedGan {
 
 export interface GanContent extends RecordedGan {
   runArgument: string; // The run folder as commands to copy name it, before they quote it.
-  step: number;
   noiseSize: number; // Numbers of z that are noise; the K others of a conditional generator are its one-hot class.
   latentSize: number; // Z, with the class.
   numClasses: number; // K, 0 unless conditional.
@@ -125,7 +124,6 @@ export interface LstmStage {
 
 export interface Example {
   values: number[]; // Symbols [T], or numbers [T · I], row by row, as a user would type them.
-  steps: number;
   target: number | number[]; // Class, class at every step, or number.
 }
 

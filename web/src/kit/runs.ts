@@ -15,11 +15,11 @@ export function allRuns({ gans, lstms, recorded }: Manifest): Run[] {
   return [...gans, ...lstms, ...recorded];
 }
 
-/** Adds a run that the page has trained, in place of one with the same id. */
+/** Adds a run that the page has trained, before the others, so that panels begin with it; in place of one with the same id. */
 export function addRun(manifest: Manifest, run: GanContent | LstmContent) {
   const runs: Run[] = isGan(run) ? manifest.gans : manifest.lstms;
   const at = runs.findIndex(({ id }) => id === run.id);
-  runs.splice(at < 0 ? runs.length : at, 1, run);
+  runs.splice(Math.max(at, 0), at < 0 ? 0 : 1, run);
   added.value++;
 }
 

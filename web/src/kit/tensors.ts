@@ -26,4 +26,5 @@ export async function readTensors(block: TensorBlock): Promise<Record<string, Fl
 export const toPixels = (bytes: Float32Array) => bytes.map((byte) => byte / 127.5 - 1);
 
 /** Returns row n of values [N, length], without a copy. */
-export const row = (values: Float32Array, n: number, length: number) => values.subarray(n * length, (n + 1) * length);
+export const row = <A extends Float32Array | Float64Array | Uint8Array>(values: A, n: number, length: number) =>
+  values.subarray(n * length, (n + 1) * length) as A;

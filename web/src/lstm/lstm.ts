@@ -7,7 +7,6 @@ import { hiddenMasks } from "../compute/dropout";
 import type { Cell } from "../compute/cell_text";
 import { cellGradients, quantitiesOf, traceCell, type Numbers } from "../compute/cell_trace";
 import { Memory, type Matrix } from "../compute/memory";
-import { pool } from "../compute/pooling";
 import type { LstmContent } from "../kit/manifest";
 import { once } from "../kit/runs";
 import { readTensors } from "../kit/tensors";
@@ -24,12 +23,6 @@ interface Run {
   seed: bigint | null;
 }
 
-/**
- * Most multiplications for the outputs of a bidirectional network after each step. It reads every prefix of the input
- * again, T² / 2 steps in all: with one layer of 128 units up to 122 steps, in about half a second.
- */
-const MAX_PREFIX_PRODUCTS = 5e8;
-
 export class Lstm {
   readonly directions: number;
   readonly hasOutputs: boolean; // Whether there is an output after each step
@@ -44,7 +37,8 @@ export class Lstm {
     readonly memory: Memory,
   ) {
     this.directions = content.bidirectional ? 2 : 1;
-    this.hasOutputs = content.pooling === "last" && content.patchSize === 1;
+    const isAtOnce = content.bidirectional && content.target !== "class at every step";
+    this.hasOutputs = content.pooling === "last" && content.patchSize === 1 && !isAtOnce;
     this.cell = cellOf(content.cell);
     this.#mask = memory.matrix(content.hiddenSize, 8);
     this.#weights = stages.map((tensors) => this.#gather(tensors));
@@ -73,7 +67,7 @@ export class Lstm {
     const head = runHead(this.content, run.weights, top, run.steps, target);
     if (head.loss !== null) this.#backward(run, cells, inputs, head.dTop);
     const { output, attention, loss } = head;
-    const after = outputs ? this.#outputs(run, cells[0], top) : null;
+    const after = outputs ? this.#outputs(run, top) : null;
     return { steps: run.steps, input: run.x, cells, outputs: after, output, attention, loss };
   }
 
@@ -99,13 +93,12 @@ export class Lstm {
     return { x: padded, steps };
   }
 
-  /** Computes all layers. Returns the cells, the first of which may be known; and the input of each layer, with the last output. */
-  #forward(run: Run, first: CellTrace | null = null) {
+  /** Computes all layers. Returns the cells, and the input of each layer, with the last output. */
+  #forward(run: Run) {
     const cells: CellTrace[] = [];
     const inputs = [run.x];
     run.weights.cells.forEach((_, k) => {
-      const known = k === 0 ? first : null;
-      cells.push(known ?? this.#forwardCell(run, inputs.at(-1)!, k));
+      cells.push(this.#forwardCell(run, inputs.at(-1)!, k));
       if (k % this.directions === this.directions - 1) inputs.push(join(cells.slice(-this.directions), run.steps));
     });
     return { cells, inputs };
@@ -141,30 +134,13 @@ export class Lstm {
     }
   }
 
-  /**
-   * Returns the output after each step, see `Trace`; `first` is the first cell over the whole input, whose steps depend only on
-   * those before, `top` the output of the top layer.
-   */
-  #outputs(run: Run, first: CellTrace, top: Float64Array): Float64Array | null {
+  /** Returns the output after each step, see `Trace`, from the output of the top layer. */
+  #outputs({ weights, steps }: Run, top: Float64Array): Float64Array | null {
     if (!this.hasOutputs) return null;
-    const { weights, x, steps } = run;
-    const reads = this.directions === 2 && this.content.target !== "class at every step";
-    const perStep = weights.cells
-      .slice(1)
-      .reduce((sum, of) => sum + Object.values(of).reduce((all, { length }) => all + length, 0), 0);
-    if (reads && ((steps * (steps + 1)) / 2) * perStep > MAX_PREFIX_PRODUCTS) return null;
     const C = this.content.outputSize;
     const outputs = new Float64Array(steps * C);
-    const begin = (values: Float64Array, count: number) => values.subarray(0, (count * values.length) / steps);
-    for (let count = 1; count <= steps; count++) {
-      let state = top.subarray(((count - 1) * top.length) / steps);
-      if (reads) {
-        const known = { ...first, values: { h: begin(first.values.h, count) } };
-        const { inputs } = this.#forward({ ...run, x: begin(x, count), steps: count }, known);
-        state = pool("last", inputs.at(-1)!, count, 2, null).p;
-      }
-      outputs.set(probabilities(this.content, logitsOf(weights, state, 0)), (count - 1) * C);
-    }
+    for (let t = 0; t < steps; t++)
+      outputs.set(probabilities(this.content, logitsOf(weights, top, (t * top.length) / steps)), t * C);
     return outputs;
   }
 }

@@ -20,10 +20,9 @@ export interface Trace {
   input: Float64Array; // Of the first layer, with patches one row per patch [S, patchSize · I]
   cells: CellTrace[]; // Layer by layer, forward before backward
   /**
-   * After each step, from the input up to it: class probabilities, or the number [S, C]. Null for a network that pools or
-   * patches, which has no output before the end; for a bidirectional one if it would take too long; and if they are not
-   * wanted. For a class at every step they are the outputs that the loss compares, in a bidirectional network from the whole
-   * input.
+   * After each step, from the input up to it: class probabilities, or the number [S, C]. Null for a network that pools,
+   * patches, or reads in both directions, which has no output before the end, and if they are not wanted. For a class at every
+   * step they are the outputs that the loss compares, in a bidirectional network from the whole input.
    */
   outputs: Float64Array | null;
   output: Float64Array; // After the last step [C], for a class at every step that of the last step

@@ -25,18 +25,12 @@ const PARTS = ["discriminator", "classifier", "snapshots", "training", "test"] a
 /** Returns a copy of the page. The texts of its data blocks are not copied but shared. */
 export const copyPage = (page: Document) => page.documentElement.cloneNode(true) as HTMLElement;
 
-/** Returns the lesson of the page, or null. What is wrong in it counts as missing. */
+/** Returns the lesson of the page, or null. */
 export async function readLesson(): Promise<Lesson | null> {
   if (!document.getElementById("lesson")) return null;
-  const lesson = await readJson("lesson");
-  if (!lesson || lesson.schema !== 1) throw new Error("the file has a lesson of another version");
-  return {
-    schema: 1,
-    title: String(lesson.title ?? "Lesson").slice(0, MAX_TITLE),
-    question: String(lesson.question ?? "").slice(0, MAX_QUESTION),
-    panels: Array.isArray(lesson.panels) ? lesson.panels.map(String) : [],
-    start: String(lesson.start ?? ""),
-  };
+  const lesson: Lesson = await readJson("lesson");
+  if (lesson.schema !== 1) throw new Error("the file has a lesson of another version");
+  return lesson;
 }
 
 /** Returns the manifest for some panels, without what none of them needs. */

@@ -78,7 +78,7 @@ export function PanelHead({ panel: { id, title, guide, tutorial } }: { panel: Pa
 export function Footer({ manifest, lesson }: PageProps) {
   const items = allRuns(manifest).flatMap(({ facts }) => facts.licenses);
   if (manifest.trainingImages) items.push(manifest.trainingImages.license);
-  const licenses = new Map(items.map(({ label, value }) => [label, value]));
+  const licenses = new Map(items.map(({ label, value, note }) => [label, note ? `${value}: ${note}` : value]));
   return (
     <footer class="row colophon note">
       <Runs {...{ manifest, lesson }} />

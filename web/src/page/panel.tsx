@@ -1,10 +1,4 @@
-/**
- * What a panel is, and panels about one run at a time, such as panels/training/panel.tsx.
- *
- * `view` reads signals, so the page notices their changes and keeps them in the address; no panel has to say so. Components
- * read `state.moment.value` while they render, and are rendered again when it changes. What must end with the panel (timers,
- * players) ends in a cleanup of `useEffect`.
- */
+/** What a panel is, and panels about one run at a time, such as panels/training/panel.tsx. */
 import { signal } from "@preact/signals";
 import type { VNode } from "preact";
 import { announce } from "../kit/announce";
@@ -17,7 +11,7 @@ import { withoutNetworks, type Run } from "../kit/runs";
 export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm" | "images";
 
 export interface Opened {
-  view: () => View;
+  view: () => View; // Reads signals: the page follows them, and keeps the view in the address
   body: VNode;
   controls?: VNode | false; // Beside the choice of the run
   parts?: Record<string, VNode>; // What a step of a lesson may show of it, by name

@@ -3,6 +3,7 @@
  * up to one length; the next length begins once the accuracy on the validation set of this one reaches the threshold.
  */
 import { exp, log, roundToEven } from "../kit/math";
+import { row } from "../kit/tensors";
 import { makePalindromes, rowKey, splitPalindromes, type Palindromes, type Split } from "./palindromes";
 import { makeRng } from "../compute/random";
 import type { LstmSettings } from "./settings";
@@ -45,12 +46,11 @@ function fresh(settings: LstmSettings, epoch: number, length: number, { halves: 
   const lengths = Uint8Array.from({ length: count }, () => least + rng.integer(length + 1 - least));
   const width = (length + 1) >> 1;
   const halves = Uint8Array.from({ length: count * width }, () => rng.integer(10));
-  const rowOf = (values: Uint8Array, n: number) => values.subarray(n * width, (n + 1) * width);
-  const known = new Set(Array.from({ length: held.length / width }, (_, n) => rowKey(rowOf(held, n))));
-  const isHeld = (n: number) => lengths[n] === length && known.has(rowKey(rowOf(halves, n)));
+  const known = new Set(Array.from({ length: held.length / width }, (_, n) => rowKey(row(held, n, width))));
+  const isHeld = (n: number) => lengths[n] === length && known.has(rowKey(row(halves, n, width)));
   let rejected = [...lengths.keys()].filter(isHeld);
   while (rejected.length) {
-    for (const n of rejected) rowOf(halves, n).forEach((_, k, row) => (row[k] = rng.integer(10)));
+    for (const n of rejected) row(halves, n, width).forEach((_, k, all) => (all[k] = rng.integer(10)));
     rejected = rejected.filter(isHeld);
   }
   return { count, width, length, halves, lengths };

@@ -1,5 +1,6 @@
 /** The quantities of a cell over one sequence, and the answer. */
 import { quantitiesOf, traceCell } from "../compute/cell_trace";
+import { addProduct } from "../compute/vectors";
 import { softmax } from "../kit/math";
 import type { CellNetwork } from "./cell_network";
 import { DIGITS } from "./palindromes";
@@ -27,11 +28,9 @@ export function traceRun(
   const T = digits.length;
   const values = quantitiesOf(cell, traceCell(cell, w, Float64Array.from(x), T, H));
   const probabilities = new Float64Array(T * C);
-  for (let t = 0; t < T; t++)
-    for (let k = 0; k < C; k++) {
-      let sum = w.b_out[k];
-      for (let u = 0; u < H; u++) sum += w.W_out[k * H + u] * values.h[t * H + u];
-      probabilities[t * C + k] = sum;
-    }
+  for (let t = 0; t < T; t++) {
+    probabilities.set(w.b_out, t * C);
+    addProduct(probabilities.subarray(t * C), w.W_out, values.h, t * H, H);
+  }
   return { digits, values, probabilities: softmax(probabilities, C) };
 }

@@ -85,7 +85,6 @@ export interface Methods {
   run: [Run, Progress];
   change: [Partial<Settings>, Status]; // Settings to change; those that the weights do not fit are refused
   save: [undefined, Saved];
-  restore: [Saved, Status];
   pack: [{ name: string; python: Python }, Uint8Array<ArrayBuffer>];
   /** Goes on with the run in a zip, which may have learned from these images or sequences. */
   open: [{ file: Blob; python: Python } & Data, Opened];

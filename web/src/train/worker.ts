@@ -10,7 +10,7 @@ import { LstmRun } from "./lstm_run";
 import { openRun, packRun } from "./folder";
 import { GAN_ORIGINAL, LSTM_ORIGINAL, type GanSettings, type LstmSettings } from "./settings";
 import { takeScript } from "./partner";
-import type { Method, Methods, Opened, Progress, Request, Response, Run, Saved, Start, Status } from "./protocol";
+import type { Method, Methods, Opened, Progress, Request, Response, Run, Start, Status } from "./protocol";
 
 let current: LstmRun | GanRun | null = null;
 let classifier: Classifier | null = null;
@@ -86,23 +86,21 @@ async function advance(asked: Run): Promise<Progress> {
   return { status: status(), updates: run.step - step, milliseconds, ...results };
 }
 
-async function restore(saved: Saved): Promise<Status> {
-  if (saved.kind === "lstm") current = await LstmRun.restore(saved, current instanceof LstmRun ? current.own : null);
-  else {
-    if (!(current instanceof GanRun)) throw new Error("a GAN needs its images; start it with them");
-    current = await GanRun.restore(saved, current.images);
+/** Begins, or goes on, with settings, of which those that are missing are the original's. */
+async function begin({ kind, settings: given, saved, images, sequences }: Start): Promise<Status> {
+  if (kind === "gan") {
+    const settings: GanSettings = { ...GAN_ORIGINAL, ...given };
+    classifier = await classifierOf(images!);
+    current = await (saved?.kind === "gan"
+      ? GanRun.restore({ ...saved, settings }, images!)
+      : GanRun.create(settings, images!));
+  } else {
+    const settings: LstmSettings = { ...LSTM_ORIGINAL, ...given };
+    current = await (saved?.kind === "lstm"
+      ? LstmRun.restore({ ...saved, settings }, sequences)
+      : LstmRun.create(settings, sequences));
   }
   return status();
-}
-
-/** Begins with settings, of which those that are missing are the original's. */
-async function begin(start: Start): Promise<Status> {
-  const settings = { ...(start.kind === "gan" ? GAN_ORIGINAL : LSTM_ORIGINAL), ...start.settings };
-  if (start.kind === "gan") {
-    classifier = await classifierOf(start.images!);
-    current = await GanRun.create(settings as GanSettings, start.images!);
-  } else current = await LstmRun.create(settings as LstmSettings, start.sequences);
-  return start.saved ? restore({ ...start.saved, settings } as Saved) : status();
 }
 
 const classifierOf = async ({ classifier: given }: Images) =>
@@ -125,7 +123,6 @@ const methods: Record<Method, (argument: any) => unknown> = {
   },
   save: () => present().save(),
   pack: ({ name, python }: Methods["pack"][0]) => packRun(present(), name, python),
-  restore,
   open,
   script: takeScript,
   async partner(start: Methods["partner"][0]) {

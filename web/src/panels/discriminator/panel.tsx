@@ -8,7 +8,7 @@ import { Image } from "../../kit/image";
 import type { RecordedGan } from "../../kit/manifest";
 import { allGans } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
-import { kind, output, Results } from "./results";
+import { Results } from "./results";
 import { type Card, deal, sourcesOf } from "./round";
 
 export const MAX_SEED = 2 ** 31 - 1;
@@ -20,8 +20,7 @@ const fieldsOf = (content: RecordedGan) => {
 
 export type GameState = State<ReturnType<typeof fieldsOf>>;
 
-/** What a player prefers, also for the next run. */
-const [tells, hasKeys] = [signal(false), signal(true)];
+const hasKeys = signal(true); // What a player prefers, also for the next run
 
 type GameProps = { content: RecordedGan; state: GameState; first: Card[] };
 
@@ -31,7 +30,6 @@ export function Game({ content, state, first }: GameProps) {
   /** The round on the table, until the next one is dealt. */
   const table = useSignal({ key, round: first });
   const answers = useSignal<boolean[]>([]);
-  const feedback = useSignal("");
   const real = useRef<HTMLButtonElement>(null);
   const deals = useRef({ count: 0, focus: false });
   const { round } = table.value;
@@ -45,7 +43,7 @@ export function Game({ content, state, first }: GameProps) {
       if (turn !== deals.current.count) return; // another round was chosen meanwhile
       batch(() => {
         table.value = { key, round: dealt };
-        [answers.value, feedback.value] = [[], ""];
+        answers.value = [];
       });
     });
   }, [key]);
@@ -55,17 +53,11 @@ export function Game({ content, state, first }: GameProps) {
   };
   const answer = (guess: boolean) => {
     const { length } = answers.value; // a key may come before the page shows the next image
-    const card = round[length];
-    if (!card) return;
-    const mark = (right: boolean) => (right ? "right" : "wrong");
-    const byD = `${output(card.logit, content.isLogOdds)}, ${mark(card.answer === card.real)}`;
-    const words = `Image ${length + 1} was ${kind(card.real)}. You: ${mark(guess === card.real)}. D: ${byD}.`;
-    feedback.value = tells.value ? words : "";
+    if (length === round.length) return;
     answers.value = [...answers.value, guess];
-    if (length + 1 < round.length) announce(`${feedback.value} Image ${length + 2} of ${round.length}.`);
+    if (length + 1 < round.length) announce(`Image ${length + 2} of ${round.length}.`);
   };
   const takeBack = () => {
-    feedback.value = "";
     answers.value = answers.value.slice(0, -1);
     announce(`Image ${number - 1} of ${round.length} again.`);
   };
@@ -99,20 +91,16 @@ export function Game({ content, state, first }: GameProps) {
                 Real (R)
               </Button>
               <Button onClick={() => answer(false)}>Generated (G)</Button>
-              <Button onClick={takeBack} disabled={number === 1 || tells.value}>
+              <Button onClick={takeBack} disabled={number === 1}>
                 Undo
               </Button>
             </div>
-            <p class="game-feedback" style={{ minHeight: "3em" }}>
-              {feedback}
-            </p>
           </div>
         </div>
       )}
       <div class="row controls">
-        <NumberField label="Seed of the round" of={seed} min={0} max={MAX_SEED} late />
+        <NumberField label="Seed of the round" of={seed} min={0} max={MAX_SEED} />
         <Button onClick={playAgain}>New round</Button>
-        <Toggle label="Tell me after each image" of={tells} />
         <Toggle label="Answer with the keys R and G" of={hasKeys} />
       </div>
     </>

@@ -31,9 +31,9 @@ function meaning(player: boolean, D: boolean) {
   return "Neither you nor D is better than guessing. One by one, these images look real. Whether they are as varied as the real ones is another question.";
 }
 
-export const kind = (real: boolean) => (real ? "real" : "generated");
+const kind = (real: boolean) => (real ? "real" : "generated");
 
-export function output(logit: number, isProbability: boolean) {
+function output(logit: number, isProbability: boolean) {
   if (!isProbability) return logit.toFixed(2);
   const probability = sigmoid(logit);
   const nearHalf = Math.abs(probability - 0.5) < 0.005; // so that a reader sees on which side it is

@@ -6,7 +6,7 @@ import { makeFrames } from "../../gan/frames";
 import { type Gan, loadGan } from "../../gan/gan";
 import { announce } from "../../kit/announce";
 import { codec } from "../../kit/codec";
-import { Button, Toggle } from "../../kit/controls";
+import { Button } from "../../kit/controls";
 import { argmax } from "../../kit/format";
 import type { GanContent } from "../../kit/manifest";
 import { prefersStills } from "../../kit/player";
@@ -16,7 +16,7 @@ import { networkPanel, runPanel } from "../../page/panel";
 import { Desk, labelName, prepare } from "./desk";
 import { formatError, type Found, Nearest, nearestOf, Result } from "./result";
 import { type Progress, SearchView } from "./search_view";
-import { type Change, fieldsOf, MAX_SEED, type DrawState, type TestImages } from "./state";
+import { type Change, fieldsOf, type DrawState, type TestImages } from "./state";
 
 async function loadTests({ test, imageShape, labelNames }: GanContent): Promise<TestImages> {
   if (!test) return { images: [], labels: null, names: null };
@@ -34,11 +34,11 @@ const loadTraining = once(
 );
 
 /** Works on a projection, a little before every repaint, until it is done. Whoever prefers less motion sees only the end. */
-const work = (projection: Projection, budget: number, { signal }: AbortController, onFrame?: () => void) =>
+const work = (projection: Projection, { signal }: AbortController, onFrame?: () => void) =>
   new Promise<void>((resolve) => {
     const advance = () => {
       if (signal.aborted) return;
-      const done = projection.advance(budget);
+      const done = projection.advance(BUDGET);
       if (done || !prefersStills()) onFrame?.();
       if (done) resolve();
       else requestAnimationFrame(advance);
@@ -54,7 +54,6 @@ function chooseBaseline({ images, labels }: TestImages, except: number | null, c
 
 export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state: DrawState }) {
   const { content } = gan;
-  const isSlow = useSignal(false);
   const progress = useSignal<Progress | null>(null);
   const found = useSignal<Found | null>(null);
   const running = useRef(new AbortController());
@@ -78,11 +77,11 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
     if (!image) return;
     const run = restart();
     announce("Searching.");
-    const options = { seed: state.seed.value, class: state.class.value };
+    const options = { class: state.class.value };
     const projection = gan.project(image, options);
     const show = () => (progress.value = { projection });
     show();
-    await work(projection, isSlow.value ? 0 : BUDGET, run, show);
+    await work(projection, run, show);
     const training = await loadTraining(content);
     if (run.signal.aborted) return;
     const { latent, error } = projection.result;
@@ -101,15 +100,11 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
     if (index === undefined) return void (found.value = { ...found.value, baseline: null });
     const classIndex = content.numClasses && tests.labels ? tests.labels[index] : options.class;
     const other = gan.project(tests.images[index], { ...options, class: classIndex });
-    await work(other, BUDGET, run);
+    await work(other, run);
     const { result } = other;
     const baseline = { original: tests.images[index], label: labelName(tests, index), ...result };
     found.value = { ...found.value, baseline };
     progress.value = { projection, baseline: result.error };
-  };
-  const searchAgain = () => {
-    state.seed.value = (state.seed.value + 1) % (MAX_SEED + 1);
-    void find();
   };
   useEffect(() => {
     const wasFound = state.search.value;
@@ -124,8 +119,6 @@ export function Draw({ gan, tests, state }: { gan: Gan; tests: TestImages; state
         <Button class="primary" disabled={!target.value} onClick={() => void find()}>
           Find the nearest image of G
         </Button>
-        <Toggle label="Slow motion" of={isSlow} />
-        {state.search.value && <Button onClick={searchAgain}>Search from other starts</Button>}
         {found.value && <Nearest shape={content.imageShape} found={found.value} />}
       </Desk>
       <SearchView shape={content.imageShape} of={progress} />

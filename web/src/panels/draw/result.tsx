@@ -64,7 +64,7 @@ function compareErrors(error: number, real: number) {
 /** Fragment of the interpolation from a result to an end point of another class. */
 function linkOf(gan: Gan, { latent, probabilities }: Frame) {
   const own = probabilities && argmax(probabilities);
-  const ends = new Latents(gan).defaults([3, 8], (classes) => [classes[0], classes[classes.length - 1]]).reverse();
+  const ends = new Latents(gan).defaults([3, 8]).reverse();
   const end = ends.find(({ kind, classIndex }) => kind !== "class" || classIndex !== own) ?? ends[0];
   const code = encodeView({ path: "linear", steps: STEPS_BETWEEN, start: latent, end: latent });
   return formatFragment("latent", { run: gan.content.id, code, start: "code", end: formatChoice(end) });

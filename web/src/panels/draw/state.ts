@@ -3,8 +3,6 @@ import { field, integer, optional, type State } from "../../kit/codec";
 import type { GanContent } from "../../kit/manifest";
 import { decodeStrokes, encodeStrokes, type Stroke } from "./strokes";
 
-export const MAX_SEED = 999;
-
 export interface TestImages {
   images: Float32Array[]; // Each [P]
   labels: Float32Array | null; // Class of each
@@ -15,7 +13,6 @@ export const fieldsOf = ({ numClasses }: GanContent, { images }: TestImages) => 
   class: { ...integer(0, Math.max(numClasses - 1, 0)), write: (index: number) => (numClasses ? String(index) : null) },
   test: optional(integer(0, images.length - 1)),
   strokes: field<Stroke[]>([], decodeStrokes, (strokes) => (strokes.length ? encodeStrokes(strokes) : null)),
-  seed: { ...integer(0, MAX_SEED), write: (seed: number) => (seed ? String(seed) : null) },
   search: field(
     false,
     (text) => text === "1",

@@ -5,6 +5,7 @@ import { AXES, chartOf, curvesOf, type Curves } from "../../charts/curves";
 import { field, oneOf, optional, type State } from "../../kit/codec";
 import { Select } from "../../kit/controls";
 import type { Run } from "../../kit/runs";
+import { Disclosure } from "../../kit/table";
 
 export function fieldsOf(others: Run[]) {
   const run = field(
@@ -49,7 +50,6 @@ export function RunCurves({ runs, state }: { runs: Run[]; state: FactsState }) {
             chartOf(run, curves, axis).series.map((one) => (runs.length > 1 ? { ...one, name: run.name } : one)),
           )}
           references={sharedReferences(runs, curves)}
-          reader
         />
         {curves.note && <p class="note">{curves.note}</p>}
       </div>
@@ -63,10 +63,9 @@ export function RunCurves({ runs, state }: { runs: Run[]; state: FactsState }) {
         <div class="stack">
           <div class="columns halves facts-charts">{charts.slice(0, NUM_FIRST)}</div>
           {more.length > 0 && (
-            <details>
-              <summary>{more.length} more curves</summary>
-              <div class="columns halves facts-charts">{more}</div>
-            </details>
+            <Disclosure summary={`${more.length} more curves`}>
+              {() => <div class="columns halves facts-charts">{more}</div>}
+            </Disclosure>
           )}
         </div>
       ) : (

@@ -33,7 +33,7 @@ function Facts({ run, state }: { run: Run; state: FactsState }) {
       <div class="columns halves">
         <section>
           <h3>Run</h3>
-          <FactTable name="Facts about the run" runs={shown} of="run" />
+          <FactTable runs={shown} />
         </section>
         <section>
           <h3>Settings</h3>
@@ -41,10 +41,6 @@ function Facts({ run, state }: { run: Run; state: FactsState }) {
           <SettingsTable runs={shown} few={few.value} />
         </section>
       </div>
-      <section>
-        <h3>Licenses</h3>
-        <FactTable name="Licenses" runs={shown} of="licenses" />
-      </section>
     </div>
   );
 }

@@ -12,11 +12,11 @@ function joinFacts(lists: Item[][]): { label: string; facts: (Item | undefined)[
   return labels.map((label) => ({ label, facts: lists.map((list) => list.find((fact) => fact.label === label)) }));
 }
 
-export const FactTable = ({ name, runs, of }: { name: string; runs: Run[]; of: "run" | "licenses" }) => (
+export const FactTable = ({ runs }: { runs: Run[] }) => (
   <ScrollTable
-    name={name}
+    name="Facts about the run"
     columns={["fact", ...valueColumns(runs)]}
-    rows={joinFacts(runs.map(({ facts }) => facts[of])).map(({ label, facts }) => ({
+    rows={joinFacts(runs.map(({ facts }) => facts.run)).map(({ label, facts }) => ({
       head: label,
       cells: facts.map((fact) => [fact?.value ?? "–", fact?.note && <div class="note">{fact.note}</div>]),
     }))}

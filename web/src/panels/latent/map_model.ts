@@ -26,7 +26,7 @@ export function makeMap(gan: Gan, latents: Latents, ends: ReadonlySignal<Float32
   const written = (value: number) => precise(value, 6);
   const fields = codec({
     plane: planes,
-    c: choiceField(latents, latents.defaults([3, 8, 0], (classes) => classes.slice(0, 3))[2], false),
+    c: choiceField(latents, latents.defaults([3, 8, 0])[2], false),
     x: number(-1000, 1000, middle, written),
     y: number(-1000, 1000, middle, written),
     extent: number(...LIMITS[kind], width, written),

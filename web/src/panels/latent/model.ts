@@ -16,9 +16,7 @@ const DEFAULT_STEPS = 7; // Images between the ends, as in the report's Figure 5
 export function makeModel(gan: Gan, view: URLSearchParams) {
   const latents = new Latents(gan);
   const link = decodeView(view.get("code") ?? "", gan.content.latentSize);
-  const defaults = link
-    ? [choice({ kind: "code" }), choice({ kind: "code" })]
-    : latents.defaults([3, 8], (classes) => [classes[0], classes[classes.length - 1]]);
+  const defaults = link ? [choice({ kind: "code" }), choice({ kind: "code" })] : latents.defaults([3, 8]);
   const fields = codec({
     start: choiceField(latents, defaults[0], link !== null),
     end: choiceField(latents, defaults[1], link !== null),

@@ -2,22 +2,12 @@
 import { useSignal } from "@preact/signals";
 import { announce } from "../../kit/announce";
 import { Button, bound, Select, TextField, Toggle } from "../../kit/controls";
-import { download } from "../../kit/download";
+import { download, fileName } from "../../kit/download";
 import type { Manifest } from "../../kit/manifest";
 import { MAX_QUESTION, MAX_TITLE, renderLesson } from "../../page/lesson";
 import type { Panel } from "../../page/panel";
 import type { Shell } from "../../page/shell";
 import { PLANS } from "../../page/tutor";
-
-const MAX_NAME = 60; // Most characters of a file name, so that its UTF-8 has at most 255 bytes
-
-/** Name of the file of a lesson: its words in any script, Latin letters without their marks. */
-function nameOf(title: string) {
-  const plain = title.normalize("NFKD").toLowerCase();
-  const letters = plain.replace(/(\p{Script=Latin})\p{M}+/gu, "$1").replaceAll("ß", "ss");
-  const words = letters.normalize("NFC").match(/[\p{L}\p{M}\p{N}]+/gu) ?? ["lesson"];
-  return `${[...words.join("-")].slice(0, MAX_NAME).join("").replace(/-$/, "")}.html`;
-}
 
 /** `source` is a copy of the page as it was read. */
 type FormProps = { manifest: Manifest; source: HTMLElement; shell: Shell };
@@ -57,7 +47,7 @@ function LessonForm({ manifest, source, shell }: FormProps) {
     const startView = steps.value ? linkOf(view, steps.value) : view;
     const lesson = { schema: 1 as const, ...texts, panels: chosen.map(({ id }) => id), start: startView };
     const html = await renderLesson(source, manifest, lesson, chosen);
-    const name = nameOf(lesson.title);
+    const name = fileName([lesson.title], ".html");
     download(name, html, "text/html");
     const megabytes = (html.length / 1e6).toFixed(1);
     result.value = `Saved ${name}, ${megabytes} MB. It opens in any browser, without a network connection.`;

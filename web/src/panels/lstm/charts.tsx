@@ -56,8 +56,7 @@ export function Charts(props: PictureProps) {
 function whyNoOutputs({ pooling, patchSize }: LstmContent) {
   if (pooling !== "last")
     return `This network has no output before the end: it pools the hidden states of all steps (${pooling}).`;
-  if (patchSize > 1) return "This network has no output before the end: it reads patches of steps.";
-  return "A bidirectional network reads the sequence again for the output after each step; this sequence is too long for that.";
+  return `This network has no output before the end: it reads ${patchSize > 1 ? "patches of steps" : "in both directions"}.`;
 }
 
 /** `line` names the line of an only sequence. */
@@ -126,29 +125,27 @@ function Gradients({ scene, selected: { step }, onSelect }: PictureProps) {
 
 /** Numbers that the network reads: lines, or a heat map of many channels. */
 function Input({ scene, selected, onSelect }: PictureProps) {
-  const { content, second, shown, show, binning, steps } = scene;
+  const { content, second, shown, show, steps } = scene;
   const { patchSize, channelNames } = content;
   const begin = selected.step * patchSize;
   const rows = channels(content);
   const values = useMemo(() => Float64Array.from(shown.values), [shown.values]);
-  const columns = values.length / rows;
+  const [columns, slots] = [values.length / rows, steps * patchSize]; // a last patch may have room left
   const label = `Input: ${rows} ${rows > 1 ? "channels" : "channel"} over ${columns} steps, values ${rangeText(values)}`;
   const common = { title: "input", onSelect: (step: number) => onSelect({ step: Math.floor(step / patchSize) }) };
   const linesOf = (of: ArrayLike<number>, suffix: string): StepLine[] =>
     channelNames.map((name, color) => {
-      const channel = Array.from({ length: of.length / rows }, (_, t) => of[t * rows + color]);
+      const channel = Array.from({ length: Math.min(of.length / rows, slots) }, (_, t) => of[t * rows + color]);
       return { name: name + suffix, values: channel, color, dashed: suffix !== "" };
     });
   if (rows <= MAX_LINES) {
-    const slots = steps * patchSize;
     const read = shown.values.slice(begin * rows, (begin + 1) * rows).map((value) => formatExact(value));
     return (
       <StepLines
         {...common}
         label={label}
         lines={[...linesOf(values, ""), ...(second && show !== "second" ? linesOf(second.values, ", second") : [])]}
-        steps={{ count: Math.max(columns, slots), names: null, others: null }}
-        slots={slots}
+        steps={{ count: slots, names: null, others: null }}
         selected={begin}
         readout={`step ${begin + 1}: ${read.join(", ")}`}
       />
@@ -161,7 +158,7 @@ function Input({ scene, selected, onSelect }: PictureProps) {
       {...common}
       name="input"
       height={mapHeight(rows)}
-      content={{ values, columns, rows, order: null, scale, binning, label }}
+      content={{ values, columns, rows, order: null, scale, label }}
       steps={{ count: columns, names: null, others: null }}
       rows={endLabels(numbered(rows))}
       selection={{ column: begin, row: 0 }}

@@ -29,7 +29,6 @@ const MAX_NAME = 12; // Characters of an example in the list
 const MANY_STEPS = 200; // A picture has at least so many columns of pixels
 
 const SHOWS = named({ first: "first", second: "second", difference: "second − first" });
-const BINNINGS = named({ extreme: "the extreme of its steps", mean: "the mean of its steps" });
 
 export const Group = ({ title, children }: { title: string; children: ComponentChildren }) => (
   <fieldset class="card">
@@ -160,13 +159,10 @@ export function NetworkControls({ model: { lstm, content, state, scene } }: { mo
         </div>
       )}
       {scene.value.steps >= MANY_STEPS && (
-        <>
-          <Select label="A column of pixels shows" of={state.columns} choices={BINNINGS} />
-          <p class="note">
-            There are more steps than pixels. The extreme is the value farthest from the mean of the unit, so a short
-            event does not vanish. The selected step is always exact.
-          </p>
-        </>
+        <p class="note">
+          There are more steps than pixels. Each pixel shows the value farthest from the mean of the unit, so a short
+          event does not vanish. The selected step is always exact.
+        </p>
       )}
     </Group>
   );
@@ -175,21 +171,11 @@ export function NetworkControls({ model: { lstm, content, state, scene } }: { mo
 /** The selected step and unit, and the value of the second sequence at that step. */
 export function SelectionControls({ model }: { model: Model }) {
   const { content, state, scene, select } = model;
-  const { inputKind, inputSize, patchSize, hiddenSize, channelNames } = content;
-  const [offset, setOffset] = useState(0); // of the number that the field changes, among those of the step or patch
+  const { patchSize, hiddenSize } = content;
   const { step, unit } = model.selected.value;
-  const width = channels(content);
-  const count = patchSize * width;
-  const names = Array.from({ length: count }, (_, k) => {
-    const part = patchSize > 1 ? `step ${Math.floor(k / width) + 1} of the patch` : "";
-    return [part, inputKind === "numbers" && inputSize > 1 && channelNames[k % inputSize]].filter(Boolean).join(", ");
-  });
-  const index = step * count + offset;
-  const value = bound((state.second.value ?? state.first.value)[index] ?? NaN, (next) => {
-    const values = [...(state.second.value ?? state.first.value)];
-    if (index >= values.length) return;
-    values[index] = next;
-    state.second.value = values;
+  const now = state.second.value ?? state.first.value;
+  const value = bound(now[step] ?? NaN, (next) => {
+    if (step < now.length) state.second.value = now.with(step, next);
   });
   const label = `Change this ${content.noun} and compare`;
   const at = (current: number, name: "step" | "unit") => bound(current + 1, (next) => select({ [name]: next - 1 }));
@@ -202,12 +188,12 @@ export function SelectionControls({ model }: { model: Model }) {
         format={(number) => stepText(scene.value, number - 1)}
       />
       <NumberField label={`Unit, 1 to ${hiddenSize}`} of={at(unit, "unit")} min={1} max={hiddenSize} />
-      {count > 1 && <Select label="Number" of={selectIndex(bound(offset, setOffset))} choices={indexed(names)} />}
-      {inputKind === "numbers" ? (
-        <NumberField label={label} of={value} step="any" late />
-      ) : (
-        <Select label={label} of={selectIndex(value)} choices={indexed(content.symbolNames)} />
-      )}
+      {patchSize * channels(content) === 1 &&
+        (content.inputKind === "numbers" ? (
+          <NumberField label={label} of={value} step="any" />
+        ) : (
+          <Select label={label} of={selectIndex(value)} choices={indexed(content.symbolNames)} />
+        ))}
     </div>
   );
 }

@@ -87,7 +87,7 @@ function SpreadTable({ content, outputs: [plain, ...outputs] }: { content: LstmC
   const all = [plain[0], ...outputs.map(([value]) => value)];
   const [low, high] = isNumber ? [Math.min(...all), Math.max(...all)] : [0, 1];
   const mark = (value: number) => ({ left: `${(100 * (value - low)) / (high - low || 1)}%` });
-  const format = (value: number) => (isNumber ? formatExact(value) : percent(value, "fixed"));
+  const format = (value: number) => (isNumber ? formatExact(value) : percent(value, "short"));
   const rows = classes.slice(0, MAX_ROWS).map((k) => {
     const values = outputs.map((output) => output[k]).sort((a, b) => a - b);
     const quantile = (p: number) => format(values[Math.round(p * (values.length - 1))]);

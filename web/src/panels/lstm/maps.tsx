@@ -26,14 +26,14 @@ function unitLabels({ content, rows }: Scene): RowLabel[] {
 }
 
 function mapContent(scene: Scene, name: string): HeatmapContent {
-  const { content, cell, steps, order, isDifference, binning } = scene;
+  const { content, cell, steps, order, isDifference } = scene;
   const rows = order.length;
   const values = scenes.shownValues(scene, (trace) => trace.cells[cell].values[name]).subarray(0, steps * rows);
   const title = titleOf(content.cell, name);
   const what = isDifference ? `Difference of the ${title}` : capital(title);
   const noun = content.patchSize > 1 ? "patch" : "step";
   const label = `${what}: ${rows} units over ${steps} ${noun}s, values ${scenes.rangeText(values)}`;
-  return { values, columns: steps, rows, order, scale: scenes.mapScale(scene, name, values), binning, label };
+  return { values, columns: steps, rows, order, scale: scenes.mapScale(scene, name, values), label };
 }
 
 /** Says what a value is: "c = 0.5", or the change of it. */
@@ -72,7 +72,7 @@ export function Maps({ scene, selected: { step, unit }, onSelect }: PictureProps
 }
 
 function classContent(scene: Scene): HeatmapContent {
-  const { content, steps, isDifference, shown, binning } = scene;
+  const { content, steps, isDifference, shown } = scene;
   const rows = content.outputSize;
   const values = scenes.shownValues(scene, ({ outputs }) => outputs!).subarray(0, steps * rows);
   const marked = isDifference || Array.isArray(shown.target) ? null : shown.target;
@@ -80,7 +80,7 @@ function classContent(scene: Scene): HeatmapContent {
     `${isDifference ? "Difference of the class" : "Class"} probabilities after each of ${steps} steps; ` +
     `at the end ${scenes.outputText(content, shown.trace)}`;
   const scale = { name: isDifference ? ("difference" as const) : ("sequential" as const), limit: 1 };
-  return { values, columns: steps, rows, order: null, scale, binning, label, marked };
+  return { values, columns: steps, rows, order: null, scale, label, marked };
 }
 
 export function ClassMap({ scene, selected: { step }, onSelect }: PictureProps) {

@@ -14,8 +14,7 @@ const TYPING_PAUSE = 150; // Milliseconds that a longer computation waits for th
 /** Multiplications of two traces, roughly. */
 function costOf({ hiddenSize, numLayers, bidirectional, inputSize }: LstmContent, { first, second }: Wanted) {
   const steps = first.length + (second?.length ?? 0);
-  const products = 8 * hiddenSize * (hiddenSize + inputSize) * numLayers * steps; // forward and backward in time
-  return bidirectional ? 2 * products * (1 + steps / 2) : products;
+  return 8 * hiddenSize * (hiddenSize + inputSize) * numLayers * steps * (bidirectional ? 2 : 1); // with the way back
 }
 
 export function makeModel(lstm: Lstm, state: LstmState) {

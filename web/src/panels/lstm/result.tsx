@@ -83,15 +83,9 @@ export function Carrier({ model: { content, scene, select } }: { model: Model })
 }
 
 export function Hints({ content }: { content: LstmContent }) {
-  const { cell, target, bidirectional, patchSize, hiddenDropout, hiddenDropoutKind } = content;
+  const { target, bidirectional, patchSize, hiddenDropout, hiddenDropoutKind } = content;
   const hints = [
-    cell === "rnn"
-      ? "A vanilla RNN has no gates and no cell state: each step computes the whole hidden state again."
-      : cell === "lstm" &&
-        "A forget gate f near 1 keeps the cell state c of its unit, one near 0 erases it. " +
-          "If units are sorted by their mean forget gate, those that keep most of their cell state are at the top.",
     target === "class at every step" && "The network gives a class after each step, and each one counts in the loss.",
-    target === "number" && "The output is a number. At which steps does it jump?",
     bidirectional &&
       "The backward cells read from right to left: their memory starts at the last step, " +
         "and at step t they continue from the state of step t + 1.",
@@ -102,10 +96,12 @@ export function Hints({ content }: { content: LstmContent }) {
         "Without a random mask it keeps that fraction of it.",
   ];
   return (
-    <ul class="note">
+    <>
       {hints.filter(Boolean).map((hint) => (
-        <li key={hint}>{hint}</li>
+        <p key={hint} class="note">
+          {hint}
+        </p>
       ))}
-    </ul>
+    </>
   );
 }

@@ -4,10 +4,11 @@
  * Shapes: S steps of the LSTM, H hidden size, C classes.
  */
 import { extent } from "d3-array";
-import { type Binning, type ColorScale, rowMeans } from "../../charts/colors";
+import { type ColorScale, rowMeans } from "../../charts/colors";
 import type { Steps } from "../../charts/steps";
 import { argmax, formatExact, topClass } from "../../kit/format";
 import type { LstmContent } from "../../kit/manifest";
+import { row } from "../../kit/tensors";
 import { gateOf, largest, scaleOf, sortUnits, stateOf } from "../../lstm/quantities";
 import type { CellTrace, Target, Trace } from "../../lstm/trace";
 import type { LstmState, Order, Selected, Show } from "./state";
@@ -38,7 +39,6 @@ export interface Scene extends Traced {
   show: Show;
   isDifference: boolean;
   shown: Reading; // The sequence that is shown, of a difference the first
-  binning: Binning;
   steps: number; // S that the pictures show
   rows: Order;
   order: Int32Array; // Units from top to bottom
@@ -60,7 +60,7 @@ export function makeScene(content: LstmContent, traced: Traced, state: LstmState
   const cell = (state.layer.value - 1) * directions + Number(state.direction.value === "backward");
   const rows = state.units.value;
   const order = unitOrder(content, first.trace.cells[cell], first.trace.steps, rows);
-  return { ...traced, content, cell, show, isDifference, shown, binning: state.columns.value, steps, rows, order };
+  return { ...traced, content, cell, show, isDifference, shown, steps, rows, order };
 }
 
 /** Step of a cell at which its reading ends, of those up to `steps`. */
@@ -74,7 +74,7 @@ function unitOrder(content: LstmContent, cell: CellTrace, steps: number, order: 
   const keys =
     order === "forget"
       ? rowMeans(cell.values[gateOf(content.cell)!], steps, H)
-      : cell.values[stateOf(content.cell)].subarray(last * H, (last + 1) * H);
+      : row(cell.values[stateOf(content.cell)], last, H);
   return sortUnits(keys);
 }
 
@@ -120,7 +120,7 @@ export function outputText(content: LstmContent, { output }: Trace): string {
 }
 
 export const classAfter = ({ outputSize: C }: LstmContent, outputs: Float64Array, t: number) =>
-  argmax(outputs.subarray(t * C, (t + 1) * C));
+  argmax(row(outputs, t, C));
 
 export function rangeText(values: Float64Array): string {
   const [low, high] = extent(values);

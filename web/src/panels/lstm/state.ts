@@ -1,12 +1,5 @@
-/**
- * State of the panel, and its form in the fragment.
- *
- * The fragment keeps `example` or `sequence`, `stage`, `layer`, `direction`, `target` (of a task without a rule), the second
- * sequence `compare` with `show`, `seed` of the dropout masks, `units` (their order), `columns`, and `cell`, the selected one
- * as MAP.STEP.UNIT. All counts begin at 1.
- */
+/** State of the panel, and its form in the fragment, where all counts begin at 1, and a cell is MAP.STEP.UNIT. */
 import { batch } from "@preact/signals";
-import type { Binning } from "../../charts/colors";
 import { codec, field, integer, oneOf, optional, readInteger } from "../../kit/codec";
 import { cell } from "../../kit/controls";
 import type { LstmContent } from "../../kit/manifest";
@@ -71,7 +64,6 @@ function fieldsOf(content: LstmContent) {
     show: oneOf<Show>(["first", "second", "difference"], "difference"),
     seed: optional(integer(0, hiddenDropout > 0 ? MAX_SEED : -1)),
     units: !gate ? oneOf<Order>(["trained", "state"], "state") : oneOf<Order>(["trained", "forget", "state"], "forget"),
-    columns: oneOf<Binning>(["extreme", "mean"]),
     cell: field(start, readCell, writeCell),
   };
 }
@@ -81,7 +73,7 @@ export function openState(content: LstmContent, view: URLSearchParams) {
   const { stages, numLayers, bidirectional, examples } = content;
   const fields = codec(fieldsOf(content));
   const state = fields.read(view);
-  const { example, sequence, target, compare, show, columns } = state;
+  const { example, sequence, target, compare, show } = state;
   const found = () => (example.value === null ? null : examples[example.value - 1]);
   if (!found() && !sequence.value) {
     if (examples.length) example.value = 1;
@@ -122,7 +114,6 @@ export function openState(content: LstmContent, view: URLSearchParams) {
       direction: !bidirectional,
       target: example.value !== null || target.value === null || !hasChoice(content),
       show: !compare.value,
-      columns: columns.value === "extreme",
     };
     const written = { ...fields.write(state), cell: writeCell(selected) };
     return Object.fromEntries(Object.entries(written).filter(([key]) => !isLeftOut[key]));

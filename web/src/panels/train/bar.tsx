@@ -3,8 +3,6 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { bound, Button, named, Select } from "../../kit/controls";
 import { CopyField } from "../../kit/copy";
-import { isGan, type Run } from "../../kit/runs";
-import type { Kind } from "../../train/protocol";
 import { removeKept } from "./kept";
 import type { Model } from "./model";
 import { Place } from "./place";
@@ -93,9 +91,11 @@ export function Bar({ model }: { model: Model }) {
             </Button>
           )}
           <Button onClick={() => chooser.current!.click()}>Open files</Button>
-          <Button disabled={!isStarted} onClick={() => void model.show()}>
-            Show in other panels
-          </Button>
+          {!isOver && (
+            <Button disabled={!isStarted} onClick={() => void model.lookInside()}>
+              Look inside
+            </Button>
+          )}
           <p class="note">Training goes on in a background tab. It pauses when you open another panel.</p>
           <Button onClick={present.toggle}>{present.isOn ? "End presentation" : "Present"}</Button>
         </Menu>
@@ -173,8 +173,8 @@ function usePresent() {
 }
 
 export function News({ model }: { model: Model }) {
-  const { discarded, ended, saved, shown } = model.session;
-  if (!(discarded.value || ended.value || saved.value || shown.value)) return null;
+  const { discarded, ended, saved } = model.session;
+  if (!(discarded.value || ended.value || saved.value)) return null;
   return (
     <div class="stack train-news">
       {discarded.value && (
@@ -194,28 +194,6 @@ export function News({ model }: { model: Model }) {
           />
         </div>
       )}
-      <Shown run={shown.value} />
     </div>
   );
 }
-
-const PANELS: Record<Kind, [id: string, title: string][]> = {
-  lstm: [["lstm", "The LSTM at work"]],
-  gan: [
-    ["latent", "Latent space"],
-    ["draw", "Draw a digit"],
-    ["discriminator", "Be the discriminator"],
-  ],
-};
-
-const Shown = ({ run }: { run: Run | null }) =>
-  run && (
-    <p>
-      Update {run.facts.run[0].value} is shown in{" "}
-      {PANELS[isGan(run) ? "gan" : "lstm"].map(([id, title], k) => [
-        k > 0 && ", ",
-        <a href={`#${id}?run=${run.id}`}>{title}</a>,
-      ])}
-      .
-    </p>
-  );

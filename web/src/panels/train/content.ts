@@ -2,6 +2,7 @@
 import { concatBytes } from "@noble/hashes/utils.js";
 import { Mlp } from "../../compute/mlp";
 import { makeRng } from "../../compute/random";
+import { dot, norm } from "../../compute/vectors";
 import { provideBlock } from "../../kit/bytes";
 import type { Facts, GanContent, LayerSpec, LstmContent, MlpSpec, TensorBlock } from "../../kit/manifest";
 import { cellOf, shapesOf } from "../../train/cells";
@@ -58,7 +59,7 @@ function aboutPalindromes({ length, seed }: LstmSaved["settings"]) {
   const examples = Array.from({ length: NUM_EXAMPLES }, () => {
     const half = Array.from({ length: (length + 1) >> 1 }, () => rng.integer(10));
     const values = Array.from({ length: length - 1 }, (_, t) => half[Math.min(t, length - 1 - t)]);
-    return { values, steps: length - 1, target: half[0] };
+    return { values, target: half[0] };
   });
   return {
     ...({ task: "palindrome", rule: "palindrome", inputKind: "symbols", noun: "digit" } as const),
@@ -69,7 +70,8 @@ function aboutPalindromes({ length, seed }: LstmSaved["settings"]) {
 function aboutOwn(own: SequenceData, { trainFraction, seed }: LstmSaved["settings"]) {
   const { mean, scale } = splitSequences(own, trainFraction, seed);
   const examples = own.rows.slice(0, NUM_EXAMPLES).map(({ numbers, label }) => ({
-    ...{ values: Array.from(numbers, (value) => Number(value.toPrecision(6))), steps: numbers.length, target: label },
+    values: Array.from(numbers, (value) => Number(value.toPrecision(6))),
+    target: label,
   }));
   return {
     ...({ task: "custom", rule: null, inputKind: "numbers", noun: "value" } as const),
@@ -137,7 +139,7 @@ export async function ganContent(
   { bytes, size, classifier }: Images,
   command: string | null,
 ): Promise<GanContent> {
-  const { settings, step, average } = saved;
+  const { settings, average } = saved;
   const { latentSize: Z, seed, batchNormEps } = settings;
   const count = Math.min(NUM_IMAGES, bytes.length / size ** 2);
   const id = "trained-gan";
@@ -150,7 +152,7 @@ export async function ganContent(
     normal("directions", 2),
   );
   return {
-    ...{ id, name: "the GAN of the panel Train", runArgument: "run", step, imageShape: [1, size, size] },
+    ...{ id, name: "the GAN of the panel Train", runArgument: "run", imageShape: [1, size, size] },
     ...{ noiseSize: Z, latentSize: Z, numClasses: 0, classNames: [], isLogOdds: true },
     generator,
     discriminator: mlp(`${id}-d`, discriminatorOf(saved, bytes, size), D_LAYERS, "none"),
@@ -176,7 +178,6 @@ async function principalDirections(spec: MlpSpec, z: Float32Array, start: Float3
   const generator = await Mlp.load(spec);
   const Z = start.length / 2;
   const found = [start.slice(0, Z), start.slice(Z)];
-  const dot = (x: Float32Array, y: Float32Array) => x.reduce((sum, value, k) => sum + value * y[k], 0);
   const moved = (d: Float32Array, by: number) => generator.forward(z.map((value, k) => value + by * d[k % Z]));
   for (let step = 0; step < STEPS; step++)
     found.forEach((d, which) => {
@@ -189,8 +190,8 @@ async function principalDirections(spec: MlpSpec, z: Float32Array, start: Float3
         const part = dot(d, other);
         d.forEach((value, k) => (d[k] = value - part * other[k]));
       }
-      const norm = Math.sqrt(dot(d, d)) || 1;
-      d.forEach((value, k) => (d[k] = value / norm));
+      const length = norm(d) || 1;
+      d.forEach((value, k) => (d[k] = value / length));
     });
   return Float32Array.from([...found[0], ...found[1]]);
 }

@@ -1,7 +1,6 @@
-/** What a step of a lesson shows of the run: one update in numbers, the jump, and the way inside. */
+/** What a step of a lesson shows of the run: one update in numbers, and the jump. */
 import type { VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Button } from "../../kit/controls";
 import { formatExact, percent } from "../../kit/format";
 import type { LstmSaved } from "../../train/protocol";
 import type { Model } from "./model";
@@ -79,18 +78,8 @@ function Jump({ model: { session } }: { model: Model }) {
   return <p class="note">{jump ? jump.text : "The largest jump appears here, and with a mark at the curve."}</p>;
 }
 
-function Look({ model: { session, lookInside } }: { model: Model }) {
-  const step = session.lines.value.at(-1)?.seen.status.step;
-  return (
-    <Button disabled={!step || session.isRunning.value} onClick={() => void lookInside()}>
-      Look inside
-    </Button>
-  );
-}
-
 /** By the names in page/lessons.json. */
 export const lessonParts = (model: Model): Record<string, VNode> => ({
   update: <Update model={model} />,
   jump: <Jump model={model} />,
-  look: <Look model={model} />,
 });

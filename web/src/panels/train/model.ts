@@ -94,10 +94,10 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
       [one.names[1], second],
     ]);
   };
-  /** Puts the networks of the last line, as they are now, into the other panels. */
+  /** Puts the networks of the last line, as they are now, into the other panels, and returns the run. */
   const show = async () => {
     const now = await session.withLast(async ({ save, seen, data }) => ({ saved: await save(), seen: seen!, data }));
-    if (!now) return;
+    if (!now) return undefined;
     const { saved, seen, data } = now;
     const command = commandOf(saved.kind, saved.settings, null);
     const run =
@@ -105,8 +105,7 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
         ? lstmContent(saved, data.sequences, command)
         : await ganContent(saved, seen, data.images!, command);
     addRun(manifest, run);
-    session.shown.value = run;
-    announce("The other panels show the network now.");
+    return run;
   };
   const showFirst = (data: SequenceData | null) => {
     if (data) state.numbers.value = [...data.rows[0].numbers].map((value) => Number(value.toPrecision(6))).join(" ");
@@ -132,7 +131,7 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
   };
   return {
     ...{ session, state, guess, own, hidden, images, digits, chosen, runs, problems: problemsOf(state, view) },
-    ...{ commandOn, set, change, open, begin, show, learn, learnFrom },
+    ...{ commandOn, set, change, open, begin, learn, learnFrom },
     reset() {
       state.experiment.value = "";
       restart("Reset.");
@@ -149,8 +148,7 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
     },
     /** Opens the panel that shows the network, as it is now, from inside. */
     async lookInside() {
-      await show();
-      const run = session.shown.value;
+      const run = await show();
       if (run) openPanel(`${isGan(run) ? "latent" : "lstm"}?run=${run.id}`);
     },
     /** Ends an experiment: the settings, and the run that it took the place of, are back. */

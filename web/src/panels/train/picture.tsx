@@ -117,7 +117,7 @@ export function Maps({ model: { session }, seen, cells: { hover, selection }, pa
             <StepMap
               {...{ title, name: title, note: roleOf(cell, name), height: "11rem", hover }}
               content={{
-                ...{ values: values[name], columns: T, rows: H, order, binning: "extreme" },
+                ...{ values: values[name], columns: T, rows: H, order },
                 ...{ scale: scaleOf(cell, name, values[name]), label: `${title}: ${H} units over ${T} steps` },
               }}
               steps={{ count: T, names: session.sequences.value ? null : digits.map(String), others: null }}

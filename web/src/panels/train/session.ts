@@ -2,7 +2,6 @@
 import { signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
 import { clamp } from "../../kit/format";
-import type { Run as ShownRun } from "../../kit/runs";
 import { prefersStills } from "../../kit/player";
 import type { Data, Kind, Settings, Status } from "../../train/protocol";
 import { Branch, type Moment } from "./branch";
@@ -26,7 +25,6 @@ export class Session extends Runs {
   digits: number[] = []; // What the LSTM reads
   #times: { time: number; step: number }[] = [];
   #told = -Infinity;
-  shown = signal<ShownRun | null>(null); // In the other panels
 
   /** Shows the paused run of a network if it has these settings, else the network before its training. */
   async open(kind: Kind, settings: Settings) {

@@ -1,5 +1,5 @@
 /** Panel "Training time": the same latents through training, beside the curves. */
-import { Distribution } from "../../charts/distribution";
+import { Distribution, scoreText } from "../../charts/distribution";
 import { loadSnapshots } from "../../gan/gan";
 import { announce } from "../../kit/announce";
 import { codec } from "../../kit/codec";
@@ -7,7 +7,6 @@ import { Button, cell, Slider } from "../../kit/controls";
 import { clamp, formatNumber } from "../../kit/format";
 import { PictureButton } from "../../kit/image";
 import type { RecordedGan, SnapshotSpec } from "../../kit/manifest";
-import { sigmoid } from "../../kit/math";
 import { usePlayer } from "../../kit/player";
 import { Roving } from "../../kit/roving";
 import { allGans, hasNetworks, RECORDED } from "../../kit/runs";
@@ -28,6 +27,7 @@ export function Training({ snapshots, content, state }: TrainingProps) {
   const { moments, shape, count } = snapshots;
   const last = moments.length - 1;
   const moment = state.moment.value;
+  const { realLogits: real, fakeLogits: fake } = moments[moment];
   const player = usePlayer(clamp(DURATION / moments.length, SHORTEST, LONGEST), () => {
     if (state.moment.value === last) return false;
     state.moment.value += 1;
@@ -90,7 +90,14 @@ export function Training({ snapshots, content, state }: TrainingProps) {
           </Roving>
           <p class="note">Choose an image to follow it alone.</p>
           <h3>What D says of real images and of these pictures</h3>
-          <Verdicts moment={moments[moment]} isProbability={content.isLogOdds} />
+          <Distribution
+            context={{ real, fake, realSource: "training images" }}
+            logit={null}
+            isProbability={content.isLogOdds}
+          />
+          {!content.isLogOdds && (
+            <p class="note">The loss of this run gives D a number without a unit, not a probability.</p>
+          )}
           {hasAverage(content) && (
             <p class="note">
               The pictures come from the moving average of G's weights. D trains against the latest weights.
@@ -107,7 +114,6 @@ export function Training({ snapshots, content, state }: TrainingProps) {
 function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
   const image = state.image.value;
   if (image === null) return null;
-  const output = (logit: number) => (content.isLogOdds ? sigmoid(logit) : logit).toFixed(2);
   return (
     <section>
       <h3>Image {image + 1} through training</h3>
@@ -121,36 +127,11 @@ function Filmstrip({ snapshots, content, state, onSelect }: MomentsProps) {
             onClick={() => onSelect(k)}
           >
             <small>{label}</small>
-            <small>{` D ${output(fakeLogits[image])}`}</small>
+            <small>{` ${scoreText(fakeLogits[image], content.isLogOdds)}`}</small>
           </PictureButton>
         ))}
       </Roving>
     </section>
-  );
-}
-
-/** Fraction of the pairs of a real and a generated image in which D finds the real one more real. */
-function separation(real: number[], fake: number[]): number {
-  let wins = 0;
-  for (const a of real) for (const b of fake) wins += a > b ? 1 : a === b ? 0.5 : 0;
-  return wins / (real.length * fake.length);
-}
-
-export function Verdicts({ moment, isProbability }: { moment: SnapshotSpec; isProbability: boolean }) {
-  const { realLogits: real, fakeLogits: fake } = moment;
-  const pairs = Math.round(100 * separation(real, fake));
-  return (
-    <div>
-      <Distribution
-        context={{ real, fake, realSource: "training images" }}
-        logit={null}
-        isProbability={isProbability}
-      />
-      <p class="note">
-        {`In ${pairs} % of all pairs of a real image and a picture, D gives the real one the higher number. 50 % is guessing.`}
-        {!isProbability && " The loss of this run gives D a number without a unit, not a probability."}
-      </p>
-    </div>
   );
 }
 
