@@ -390,6 +390,54 @@ for _ in range(9):
     optimizer.step()
 """
 """A network of two layers with an embedding and a norm, around a cell whose name says nothing."""
+FUNCTIONS = """
+import torch
+from torch.nn import functional as F
+
+def make(*shape):
+    return torch.randn(*shape).mul_(0.3).requires_grad_()
+
+layers = [[(make(n, 6), make(6, 6), make(6)) for _ in range(4)] for n in (4, 6)]
+words, out = make(9, 4), make(6, 9)
+parameters = [words, out, *(each for layer in layers for gate in layer for each in gate)]
+
+def gate(x, h, W, U, b):
+    return x @ W + h @ U + b
+
+def step(x, h, c, layer):
+    keep, write, new, show = [gate(x, h, *each) for each in layer]
+    c = torch.sigmoid(keep) * c + torch.sigmoid(write) * torch.tanh(new)
+    h = torch.sigmoid(show) * torch.tanh(c)
+    return h, c
+
+def read(text):
+    states = [(torch.zeros(text.shape[1], 6), torch.zeros(text.shape[1], 6)) for _ in layers]
+    for x in words[text]:
+        for index, layer in enumerate(layers):
+            x, c = step(x, *states[index], layer)
+            states[index] = x, c
+        yield x @ out
+
+optimizer = torch.optim.SGD(parameters, lr=0.1)
+for _ in range(3):
+    text = torch.randint(0, 9, (7, 5))
+    optimizer.zero_grad()
+    F.cross_entropy(torch.stack([*read(text)]).flatten(0, 1), text.flatten()).backward()
+    optimizer.step()
+"""
+"""Two layers without a class, whose weights have no names."""
+FUNCTION_EDITS = {
+    "the state is reset at every step": "*states[index], layer -> torch.zeros(5, 6), torch.zeros(5, 6), layer",
+    "c is not carried but reset at every step": "*states[index], layer -> states[index][0], torch.zeros(5, 6), layer",
+    "h is not carried but reset at every step": "*states[index], layer -> torch.zeros(5, 6), states[index][1], layer",
+    "no gradient flows back from step to step": "= x, c\n -> = x.detach(), c.detach()\n",
+    "no gradient flows back through c": "= x, c\n -> = x, c.detach()\n",
+    "the layers share one state": "states[index] = x, c\n -> states = [(x, c)] * 2\n",
+    "tanh(c) is missing in the hidden state": "torch.tanh(c) -> c",
+    "the cell candidate has a sigmoid": "torch.tanh(new) -> torch.sigmoid(new)",
+    "the cell candidate has a relu": "torch.tanh(new) -> torch.relu(new)",
+}
+"""Edits of FUNCTIONS by the mistake that they make."""
 CONDITIONAL_GAN = """
 import torch
 from torch import nn, optim

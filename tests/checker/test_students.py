@@ -410,9 +410,19 @@ def test_a_network_around_a_cell_is_judged_by_its_steps() -> None:
     found = check(files.AROUND)
     assert {name: outcome.status for name, outcome in found.items()} == dict.fromkeys(found, "passed")
     assert set(found) == {"lstm_step", "sequence", "training"}
-    assert "each step of Memory in Tagger takes the state of the step before" in found["sequence"].text
+    assert "each of 6 steps takes h and c of the step before" in found["sequence"].text
     reset = check(files.AROUND, "cell(x, states[index]) -> cell(x, (torch.zeros(len(x), 5), torch.zeros(len(x), 5)))")
     assert reset["sequence"].mistake == "the state is reset at every step"
+
+
+def test_an_lstm_without_a_class_is_judged_by_the_graph_of_its_loss() -> None:
+    found = check(files.FUNCTIONS)
+    assert {name: outcome.status for name, outcome in found.items()} == {"sequence": "passed", "training": "passed"}
+    assert "each of 7 steps takes h and c of the step before" in found["sequence"].text
+    for mistake, edit in files.FUNCTION_EDITS.items():
+        assert check(files.FUNCTIONS, edit)["sequence"].mistake == mistake
+    peephole = check(files.FUNCTIONS, "torch.sigmoid(show) -> torch.sigmoid(show + c)")["sequence"]
+    assert (peephole.status, peephole.mistake) == ("unclear", "")
 
 
 def test_a_weight_that_no_optimizer_has_is_named() -> None:

@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from reviver.checker.loading import SourceFile
 from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
 from reviver.checker.lstm_roles import find_roles, is_class
-from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, Unclear, run_pieces
+from reviver.checker.lstm_sequence import check_graph
+from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, Unclear, run_pieces, unparsed
 from reviver.checker.watch import Seen, Watch
 from reviver.errors import ConfigError
 
@@ -160,12 +162,13 @@ def overlooked(names: Namespace) -> list[Piece]:
         is_trained = first is not None and any(id(each) in held for each in first.network.parameters())
         return is_trained and cls not in around and not {*parts(cls)} & {*kinds}
 
-    def check(names: Namespace) -> str:
-        raise Unclear("not looked at, because no piece asks for it; a person should look at it", "")
+    def check(cls: Any, names: Namespace) -> str:
+        problem = Unclear("not looked at, because no piece asks for it; a person should look at it", "")
+        return check_graph({**names, "LSTM": cls}, "LSTM", problem)
 
     network = "gan" if "Generator" in names else "lstm"
     found = [cls for cls in own if looked and is_new(cls)]
-    return [Piece(cls.__name__, network, ("*seen",), (), "", check) for cls in found]
+    return [Piece(cls.__name__, network, ("*seen",), (), "", partial(check, cls)) for cls in found]
 
 
 def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
@@ -191,9 +194,10 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
             names[role] = classes[best]
     ran = find_gan(classes, any(is_gan for source in sources for _, is_gan, _ in source.trained))
     names |= {role: each for role, each in ran.items() if not Watch.first(names.get(role))}
-    if not CLASSES.keys() & names.keys():
-        names |= guess_lstm(classes, texts)
     tell_cells(names, texts)
+    if not CLASSES.keys() & names.keys():
+        names |= guess_lstm(classes, unparsed({"*sources": sources}))
+        tell_cells(names, texts)
     names = try_roles(names | {"*sources": list(sources)}, classes)
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names |= {"*sources": list(sources), "*foreign": [network for network, is_asked in own.items() if not is_asked]}
@@ -231,17 +235,19 @@ def try_roles(names: dict[str, Any], classes: Mapping[str, Any]) -> dict[str, An
     """Return the names with the LSTM and the cell of another course's file, told apart by what agrees."""
     if {"Recaller", "lstm_step", "Generator", "Discriminator"} & names.keys():
         return names
+    if not CLASSES.keys() & names.keys() and Watch.findings:  # by functions, without a class
+        return names | {"*steps": Watch.findings}
     roles = find_roles(names | {"*foreign": ["lstm"]}, classes)
     is_kept = "*guessed" in names and roles.get("LSTM") is names["*guessed"]
     others = {"LSTM", "LSTMCell"} | ({"*guessed"} if not is_kept else set())
     return {name: each for name, each in names.items() if name not in others} | roles
 
 
-def guess_lstm(classes: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return the last module, whose name says nothing, as an LSTM, if there are a sigmoid and a tanh somewhere."""
+def guess_lstm(classes: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return the last module as an LSTM, if its name is not another cell's, and there are a sigmoid and a tanh somewhere."""
     modules = [each for each in classes.values() if isinstance(each, type) and issubclass(each, nn.Module)]
-    is_plain = modules and not re.search("lstm|rnn|peep", modules[-1].__name__.lower())
-    has_gates = all(word in "".join(texts.values()).lower() for word in ("sigmoid", "tanh"))
+    is_plain = modules and not re.search("peep|tree|gru|vanilla", modules[-1].__name__.lower())
+    has_gates = all(word in text.lower() for word in ("sigmoid", "tanh"))
     return dict.fromkeys(("LSTM", "*guessed"), modules[-1]) if is_plain and has_gates else {}
 
 

@@ -22,6 +22,8 @@ from reviver.recurrent.lstm_step import LSTMWeights
 LETTERS = "ifco"
 """The gates in the names of the weights; c is the cell candidate."""
 ORDERS = ["".join(order) for order in permutations(LETTERS)]
+CANDIDATE_FIRST = "cfio"
+"""The order of files that call the cell candidate the input, and its gate something else."""
 WORDS = {"input": "i", "in": "i", "forget": "f", "cell": "c", "cand": "c", "candidate": "c", "new": "c", "g": "c"}
 WORDS |= {"output": "o", "out": "o", "modulation": "c"} | {letter: letter for letter in LETTERS}
 BIAS_PARTS = {1: (1.0,), 2: (0.25, 0.75), 3: (0.125, 0.25, 0.625)}
@@ -171,9 +173,10 @@ def find_layouts(
     assignments = [(named, LETTERS, remarks)]
     if number["W"] == 4 and (not named or len(gates) < len(parts) - number["V"] - number["v"]):
         assignments += [(named, order, remarks) for order in ORDERS[1:]]
-    for kind, order in product("bWU", ORDERS[1:]) if named and number["W"] == 4 else ():
+    moves = [("bWU", CANDIDATE_FIRST), *product("bWU", ORDERS[1:])] if named and number["W"] == 4 else []
+    for kinds, order in moves:
         moved = dict(zip(LETTERS, order, strict=True))
-        changed = {name: moved[gate] if kind in gates[name] else gate for name, gate in named.items()}
+        changed = {name: moved[gate] if {*kinds} & {*gates[name]} else gate for name, gate in named.items()}
         which = [f"{name} is that of {changed[name]}" for name in named if named[name] != changed[name]]
         assignments.append((changed, LETTERS, (*remarks, f"by what they do, {', '.join(which)}")))
     for places, order, notes in assignments:

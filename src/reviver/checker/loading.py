@@ -150,8 +150,8 @@ def has_star(tree: ast.Module) -> bool:
     """Return whether a file imports all names of a module that is not there."""
     found = [each.module or "" for each in tree.body if isinstance(each, ast.ImportFrom) and each.names[0].name == "*"]
     own = {path.stem for path in Loader.sources} | {path.stem for path in Path.cwd().rglob("*.py")}
-    roots = {each.partition(".")[0] for each in found} - {""} - own
-    return any(each not in sys.modules and find_spec(each) is None for each in roots)
+    roots = {each.partition(".")[0] for each in found} - own
+    return any(not each or (each not in sys.modules and find_spec(each) is None) for each in roots)
 
 
 class Loader(SourceFileLoader):
@@ -168,14 +168,19 @@ class Loader(SourceFileLoader):
         except (SyntaxError, ValueError, LookupError, TypeError) as error:
             self.problems.append((path, describe(error) if isinstance(error, SyntaxError) else "is no notebook"))
             return
+        is_open = has_star(tree)
         if not module.__package__:  # of a package that is not whole
             for node in ast.walk(tree):
                 if isinstance(node, ast.ImportFrom) and node.module:
                     node.level = 0
-            for at, statement in enumerate(tree.body):
-                if isinstance(statement, ast.ImportFrom) and not statement.module:
-                    tree.body[at] = ast.copy_location(ast.Import(statement.names), statement)
-        source = self.sources[path] = SourceFile(tree, names, has_star(tree), [])
+            parts = [
+                ast.copy_location(ast.Import(each.names), each)
+                if isinstance(each, ast.ImportFrom) and not each.module
+                else each
+                for each in tree.body
+            ]
+            tree.body = [each for each in parts if not (isinstance(each, ast.Import) and each.names[0].name == "*")]
+        source = self.sources[path] = SourceFile(tree, names, is_open, [])
         names |= {name: each for name, each in USUAL.items() if name not in names}  # imports may be in a cell above
         waiting, again = list[tuple[str, ast.stmt, bool, BaseException]](), list[ast.stmt]()
         todo = list(statements(tree))[::-1]

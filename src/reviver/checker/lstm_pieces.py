@@ -28,7 +28,7 @@ from reviver.checker.lstm_reading import (
     sizes_for,
     state_arguments,
 )
-from reviver.checker.lstm_sequence import check_sequence, doubtful
+from reviver.checker.lstm_sequence import check_graph, check_sequence, doubtful
 from reviver.checker.pieces import Failure, Namespace, Piece, Unclear, describe
 from reviver.checker.standins import Images
 from reviver.checker.updates import check_lstm_loop
@@ -135,6 +135,14 @@ def step_values(step: Callable[..., Any], is_square: bool) -> Quantities:
 
 
 def check_step(names: Namespace) -> str:
+    """Check a step by its numbers; a cell that cannot be called with ours by the graph in which it was seen."""
+    try:
+        return check_step_numbers(names)
+    except Unclear as problem:
+        return check_graph(names, "LSTMCell", problem)
+
+
+def check_step_numbers(names: Namespace) -> str:
     """Check the values of gates and state, the gradients, and that nothing is changed in place."""
 
     def gradients(step: Callable[..., Any], is_square: bool) -> Quantities:
@@ -272,7 +280,7 @@ LSTM_PIECES = (
         wrong.STEP,
         check_initialization,
     ),
-    Piece("sequence", "lstm", ("Recaller", "LSTM"), ("lstm_step",), wrong.NETWORK, check_sequence),
+    Piece("sequence", "lstm", ("Recaller", "LSTM", "*steps"), ("lstm_step",), wrong.NETWORK, check_sequence),
     Piece("dropout", "lstm", ("Recaller",), ("sequence",), wrong.NETWORK, check_dropout),
     Piece("training", "lstm", ("update", "LSTM loop"), (), wrong.TRAIN, check_training),
     Piece("learning", "lstm", ("Recaller",), ("sequence", "training", "initialization"), wrong.TRAIN, check_learning),

@@ -5,7 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size, C classes.
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import product
@@ -18,8 +18,8 @@ from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample, upstream
 from reviver.checker.conventions import FORMS, LSTM_KEYS, Form, LSTMSizes, seen_arguments, stands_for
 from reviver.checker.layout import LETTERS, Layout, by_name, count
-from reviver.checker.lstm_chain import check_chain
-from reviver.checker.lstm_errors import furthest, judge_errors
+from reviver.checker.lstm_errors import check_names, furthest, judge_errors
+from reviver.checker.lstm_graph import Sigmoids, read_graph
 from reviver.checker.lstm_reading import Reading, read_network, sizes_of, starts, state_arguments
 from reviver.checker.pieces import Failure, Namespace, Unclear, describe, unparsed
 from reviver.checker.watch import Watch
@@ -32,13 +32,62 @@ FILLS = r"(?<!_)_\(|\binit\b|\.data\b|\.load"
 
 
 def check_sequence(names: Namespace) -> str:
-    """Check a network over sequences; one around a cell that agrees, and whose own form is not known, by watching it."""
+    """Check a network over sequences by its numbers; one that cannot be called with ours by its graph."""
+    if not {"Recaller", "LSTM"} & names.keys():
+        return check_graph(names, "LSTM", Unclear("no class has the gates of an LSTM", "call it LSTM"))
     try:
         return check_numbers(names)
-    except Unclear:
-        if "*cell" not in names:
-            raise
-        return check_chain(names)
+    except Unclear as problem:
+        return check_graph(names, "LSTM", problem)
+
+
+def check_graph(names: Namespace, role: str, problem: Unclear) -> str:
+    """Check a network, or a cell, by the graph of the loss that was seen, or else of what it returns. Raises Failure or Unclear."""
+    cls: Any = names.get(role)
+    own = {id(each) for seen in [Watch.first(cls)] if seen for each in seen.network.parameters()}
+    for finding in Watch.findings:
+        is_telling = max(finding.lengths) > 1 or isinstance(finding.problem, Failure)
+        if is_telling and (cls is None or own & set(map(id, finding.weights))):
+            return finding.verdict("in the graph of its loss")
+    for network, inputs, least in runs(names, cls) if role == "LSTM" and cls is not None else ():
+        found = None
+        with suppress(Exception), Sigmoids() as computed:
+            found = read_graph(tensors(network.eval()(*inputs)))
+        if found and max(found.lengths) == 1 < least and computed.number >= least * found.sigmoids:
+            raise Failure(f"of {least} steps only one has a part in what {cls.__name__} returns", wrong.RESET)
+        if found and max(found.lengths) >= least:
+            return found.verdict("in the graph of what it returns")
+    if cls is not None:
+        check_names(names, cls)
+    raise problem
+
+
+def runs(names: Namespace, cls: Any) -> Iterator[tuple[nn.Module, tuple[Any, ...], int]]:
+    """Yield a network as its file built and called it, or else with what its names say; inputs, and the least number of steps."""
+    seen = names.get("*seen")
+    if seen and cls in seen.built and (found := seen.first(cls)):
+        inputs = found.inputs
+        with suppress(Exception):
+            yield seen.built[cls].call(cls), inputs, min(inputs[0].shape[:2])
+    for sizes, form in product((LSTMSizes(), LSTMSizes(C=1)), FORMS):  # one number stands for any, by broadcasting
+        with suppress(Exception):
+            network = Reading(cls, form, sizes).build(sizes.T)
+            x = (
+                torch.randint(0, 2, (sizes.B, sizes.T, 1))
+                if form.has_digits
+                else torch.randn(sizes.B, sizes.T, sizes.I)
+            )
+            needed = [each for each in state_arguments(network) if each.default is each.empty]
+            for start in starts(torch.zeros(2, sizes.B, sizes.H), len(needed)):
+                yield network, (form.inputs(x)[0], *start), sizes.T
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """Return the tensors in nested tuples, lists and dictionaries, each once."""
+    if isinstance(value, Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return list({id(each): each for part in parts for each in tensors(part)}.values())
 
 
 def check_numbers(names: Namespace) -> str:

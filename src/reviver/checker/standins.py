@@ -43,7 +43,7 @@ USUAL: dict[str, Any] = {
     "os": os,
     "math": math,
 }
-USUAL |= {"DataLoader": DataLoader, "Dataset": Dataset}
+USUAL |= {"DataLoader": DataLoader, "Dataset": Dataset, "Tensor": Tensor}
 """What a module that is imported with a star may be there for."""
 
 
@@ -69,6 +69,8 @@ class StandIn(MagicMock):
         return iter(DataLoader(Images(""), BATCH_SIZE) if re.search("load|data", name.lower()) else ())
 
     def __getattr__(self, name: str) -> Any:
+        if name.lower() == "device":
+            return torch.device("cpu")
         return USUAL[name] if name in USUAL else super().__getattr__(name)
 
     def __call__(self, *args: Any, **options: Any) -> Any:

@@ -37,7 +37,7 @@ READ = (
 """Mistakes in the calls from one step to the next: their order, and what is said."""
 ERRORS = {"target size": gan.TARGET_SHAPE, "inplace operation": gan.REUSED, "a second time": gan.REUSED}
 ERRORS |= {"context manager protocol": gan.NO_BRACKETS, "has no attribute '__enter__'": gan.NO_BRACKETS}
-ERRORS |= {"module 'torch": gan.NO_SUCH_NAME}
+ERRORS |= {"module 'torch": gan.NO_SUCH_NAME, "tensor.backward() got an unexpected": gan.NO_SUCH_NAME}
 """Mistakes that torch finds."""
 MIN_CORRELATION, MIN_PIXELS = 0.3, 16
 """Images of so many pixels with less of a correlation with each of the data, and with each generated one, may be either."""

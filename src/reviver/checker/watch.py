@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from reviver.checker.lstm_graph import Finding, read_graph
+
 MAX_STEPS, MAX_SECONDS, MAX_IDLE = 4, 8, 10
 """Steps of optimizers, seconds of computing, and seconds of waiting, after which a statement is cut."""
 
@@ -60,12 +62,20 @@ class Watch:
     """Those that stepped."""
     errors: ClassVar[list[Exception]] = []
     """Those in which statements ended."""
+    findings: ClassVar[list[Finding]] = []
+    """What the graphs of the first losses show of an LSTM."""
 
     def __enter__(self) -> "Watch":
         self._init = nn.Module.__init__
-        for each in (self.built, self.seen, self.optimizers, self.errors):
+        self._backward = Tensor.backward
+        for each in (self.built, self.seen, self.optimizers, self.errors, self.findings):
             each.clear()
-        begin, watch = self._init, self
+        begin, backward, watch = self._init, self._backward, self
+
+        def read(loss: Tensor, *args: Any, **options: Any) -> None:
+            if len(watch.findings) < MAX_STEPS and (finding := read_graph([loss])):
+                watch.findings.append(finding)
+            backward(loss, *args, **options)
 
         def init(self: nn.Module, *args: Any, **options: Any) -> None:
             watch.note(self, sys._getframe(1))
@@ -76,11 +86,13 @@ class Watch:
         warnings.simplefilter("always")
         self.forwards = dict[Any, Any]()
         setattr(nn.Module, "__init__", init)  # noqa: B010
+        setattr(Tensor, "backward", read)  # noqa: B010
         self._hook = register_module_forward_hook(watch.call)
         return self
 
     def __exit__(self, *error: object) -> None:
         setattr(nn.Module, "__init__", self._init)  # noqa: B010
+        setattr(Tensor, "backward", self._backward)  # noqa: B010
         self._hook.remove()
         self._catch.__exit__(None, None, None)
         for cls, forward in self.forwards.items():
