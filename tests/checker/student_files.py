@@ -432,6 +432,7 @@ FUNCTION_EDITS = {
     "h is not carried but reset at every step": "*states[index], layer -> torch.zeros(5, 6), states[index][1], layer",
     "no gradient flows back from step to step": "= x, c\n -> = x.detach(), c.detach()\n",
     "no gradient flows back through c": "= x, c\n -> = x, c.detach()\n",
+    "two gates have a weight in common": "for each in layer] -> for each in (layer[1], *layer[1:])]",
     "the layers share one state": "states[index] = x, c\n -> states = [(x, c)] * 2\n",
     "tanh(c) is missing in the hidden state": "torch.tanh(c) -> c",
     "the cell candidate has a sigmoid": "torch.tanh(new) -> torch.sigmoid(new)",

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
 from itertools import islice
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -38,6 +40,7 @@ from reviver.checker.standins import (
     list_folder,
     make_folder,
     open_file,
+    read_table,
 )
 from reviver.checker.watch import Watch, cut
 
@@ -101,6 +104,7 @@ CHANGES: tuple[tuple[Any, str, Any], ...] = (
     (torch, "set_default_tensor_type", lambda kind: None),  # the check chooses float32 or float64
     (torch, "save", lambda *args, **options: None),
     (builtins, "open", open_file),
+    *((np, name, partial(read_table, getattr(np, name))) for name in ("loadtxt", "genfromtxt")),
     (os, "listdir", list_folder),
     (os, "mkdir", make_folder),
     (DataLoader, "_get_iterator", iterate_here),
@@ -113,6 +117,7 @@ TEXTS = {
     r"""(?<![=!]=)(?<![=!]= )(["'])(cuda|mps)(?=[:"'])""": r"\1cpu",  # but not where a device is compared
     r"torch\.cuda\.(?=\w+Tensor\b)": "torch.",
     r"(loss\w*)\.data\[0\]": r"\1.item()",  # of torch 0.3
+    r"(iter\w*|iter\([\w.]*\))\.next\(\)": r"\1.__next__()",  # of torch 1
     r"\btqdm\.(notebook|auto)\b": "tqdm",  # whose bars need a page
 }
 """What is replaced in the text of a file."""
@@ -210,7 +215,7 @@ class Loader(SourceFileLoader):
             except NameError as error:
                 if not source.has_star or not error.name or hasattr(builtins, error.name):
                     raise
-                source.names[error.name] = StandIn(name=error.name)  # a module that is missing may have it
+                source.names[error.name] = getattr(StandIn(), error.name)  # a module that is missing may have it
             except (AttributeError, TypeError, RuntimeError, ValueError) as error:
                 if not re.search(MISFIT, str(error)) or all(each.is_known for each in Images.made):
                     raise

@@ -24,12 +24,23 @@ from reviver.checker.lstm_errors import lacks_name
 from reviver.checker.standins import StandIn
 from reviver.checker.watch import SeenEnough
 
+
+def spelled(words: str, kinds: str) -> str:
+    """Return the words for a network or its optimizer, joined with a kind in each way, as names are."""
+    pairs = [(word, kind) for word in words.split() for kind in kinds.split()]
+    return " ".join(
+        form for word, kind in pairs for a, b in ((word, kind), (kind, word)) for form in (f"{a}_{b}", a + b)
+    )
+
+
+OF_D, OF_G = "d dis disc dsc discriminator critic", "g gen generator"
+NETWORKS, OPTIMIZERS = "net network model", "optimizer optim opt solver"
 ROLES = {
     "loader": "dataloader loader loader_train train_loader data_loader dataset train_dataloader trainloader data",
-    "D": "discriminator d dis disc netd d_net discriminator_net net_d model_d critic",
-    "G": "generator g gen netg g_net generator_net net_g model_g",
-    "opt_D": "optimizer_d opt_d d_solver d_optimizer optim_d optimizerd d_optim optimizer_discriminator d_opt dis_optimizer",
-    "opt_G": "optimizer_g opt_g g_solver g_optimizer optim_g optimizerg g_optim optimizer_generator g_opt gen_optimizer",
+    "D": f"{OF_D} {spelled(OF_D, NETWORKS)}",
+    "G": f"{OF_G} {spelled(OF_G, NETWORKS)}",
+    "opt_D": spelled(OF_D, OPTIMIZERS),
+    "opt_G": spelled(OF_G, OPTIMIZERS),
     "loss": "criterion loss adversarial_loss loss_func loss_fn bce adv_loss loss_function bce_loss criterion_g criterion_d",
     "shape": "image_shape img_shape x_dims shape img_dims input_shape output_shape",
     "settings": "config configs args opt opts params hparams cfg arg",

@@ -242,6 +242,8 @@ def check_chains(chains: Sequence[list[Step]], shown: Mapping[Any, Shown], sums:
     steps = [step for chain in chains for step in chain]
     if any(step.c not in shown for step in steps):
         raise Unclear("a cell state is not shown by an output gate", VARIANT)
+    if all(map(share_one, sums.values())):
+        raise Failure("a weight has a part in two of the four sums", wrong.SHARED_WEIGHT)
     if any(map(share_weights, sums.values())):
         raise Unclear("gates share weights, or have different numbers of them", VARIANT)
     parts = {c: tuple(frozenset(each.weights) for each in gates) for c, gates in sums.items()}
@@ -273,6 +275,14 @@ def share_weights(gates: Sequence[Sum]) -> bool:
     whole = [key for each in gates for key, (_, is_cut) in each.weights.items() if not is_cut]
     own = [key for key in whole if key not in common or not is_layer]
     return len(own) > len(set(own)) or (not own and bool(whole)) or len({len(each.weights) for each in gates}) > 1
+
+
+def share_one(gates: Sequence[Sum]) -> bool:
+    """Return whether just two gates have weights in common, and all have as many as the others."""
+    whole = {key for each in gates for key, (_, is_cut) in each.weights.items() if not is_cut}
+    holders = [[at for at, each in enumerate(gates) if key in each.weights] for key in whole]
+    pairs = {tuple(each) for each in holders if len(each) > 1}
+    return len(pairs) == 1 and len(pairs.pop()) == 2 and len({len(each.weights) for each in gates}) == 1
 
 
 def check_chain(chain: Sequence[Step], shown: Mapping[Any, Shown], sums: Mapping[Any, Sequence[Sum]]) -> None:

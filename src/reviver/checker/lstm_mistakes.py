@@ -157,6 +157,7 @@ BIAS_PER_ROW = Mistake(
 )
 BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
 NO_PARAMETERS = Mistake("the weights are no parameters, so that no optimizer can change them", STORED)
+SHARED_WEIGHT = Mistake("two gates have a weight in common", GATES)
 SHARED_STATE = Mistake("the layers share one state", CARRY)
 UNINITIALIZED = Mistake("the state begins with uninitialized memory", CARRY)
 UNFILLED = Mistake(

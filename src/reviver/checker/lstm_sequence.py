@@ -25,6 +25,7 @@ from reviver.checker.pieces import Failure, Namespace, Unclear, describe, unpars
 from reviver.checker.watch import Watch
 from reviver.recurrent.lstm_step import LSTMWeights
 
+FIRST = next(each for each in wrong.SEQUENCE_MISTAKES if each.name == "the logits are those of the first step")
 UNUSABLE = "UnboundLocalError|NoneType|Boolean value of Tensor"
 """Errors of a forward that takes a state and cannot use any."""
 FILLS = r"(?<!_)_\(|\binit\b|\.data\b|\.load"
@@ -165,6 +166,9 @@ def compare_readings(names: Namespace, readings: Sequence[Reading], tolerance: f
     if clearest.mistake is None and ("*guessed" in names or count(readings[0].layouts[0].parts)["W"] == 1):
         raise Unclear(f"{cls} may be no LSTM: {clearest}", "call the network LSTM")
     is_for_a_length = readings[0].outputs or "T" in sizes_of(readings[0].cls)
+    needed = [each for each in state_arguments(readings[0].build(readings[0].sizes.T)) if each.default is each.empty]
+    if clearest.mistake is FIRST and needed:
+        raise Unclear("it reads one step and takes the state before it", "hand in what calls it for each step, too")
     if clearest.mistake == wrong.LEFT_OUT and not is_own and not calls and is_for_a_length:
         text = "it reads one step fewer than seq_length, which is right if its training gives one more"
         raise Unclear(text, "hand in the training, too, or read all seq_length steps")
