@@ -425,6 +425,20 @@ def test_an_lstm_without_a_class_is_judged_by_the_graph_of_its_loss() -> None:
     assert (peephole.status, peephole.mistake) == ("unclear", "")
 
 
+def test_an_attribute_that_nothing_sets_is_named_unless_a_missing_module_may_set_it() -> None:
+    text = "class LSTM(nn.Module):\n    def __init__(self, graph):\n        super().__init__()\n        self.graph = graph\n"
+    text = f"import torch\nfrom torch import nn\n{text}    def forward(self, x):\n        return torch.sigmoid(self.gates(x))\n"
+    outcome = check(text)["sequence"]
+    assert (outcome.mistake, outcome.text) == (
+        "an attribute is read before it is set",
+        "line 8: nothing sets self.gates",
+    )
+    missing = check(
+        text, "from torch import nn -> from torch import nn; from base import Base && nn.Module): -> Base):"
+    )
+    assert missing["sequence"].status == "unclear"
+
+
 def test_a_weight_that_no_optimizer_has_is_named() -> None:
     outcome = check(files.AROUND, "Adam(model.parameters()) -> Adam(model.out.parameters())")["training"]
     assert outcome.mistake == "the optimizer has not all weights of the network"

@@ -1,8 +1,6 @@
 """What the error says that a submitted LSTM raises: a mistake, or that it may have been called in a wrong way."""
 
 import ast
-import builtins
-import dis
 import inspect
 import re
 import traceback
@@ -97,27 +95,21 @@ def overwrites(names: Namespace, cls: type) -> bool:
     return False
 
 
-def check_names(names: Namespace, cls: Any) -> None:
-    """Raise a Failure if the code of a network reads an attribute or a name that nothing sets, which no call need show."""
+def check_attributes(names: Namespace, cls: Any) -> None:
+    """Raise a Failure if the code of a network reads an attribute that nothing sets, which no call need show."""
     own = [each for source in names["*sources"] for each in source.names.values() if isinstance(each, type)]
     nodes = [node for source in names["*sources"] for node in ast.walk(source.tree)]
     known = {*dir(cls), *dir(nn.Module()), *(node.value for node in nodes if isinstance(node, ast.Constant))}
     known |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
-    if not {*cls.__mro__} <= {object, nn.Module, *own} or {"__dict__", "setattr", "__getattr__"} & set(
-        map(name_of, nodes)
-    ):
+    dynamic = {"__dict__", "setattr", "__getattr__"} & set(map(name_of, nodes))
+    bases = {each for known_class in cls.__mro__ for each in getattr(known_class, "__orig_bases__", ())}
+    if dynamic or not {*cls.__mro__} <= {object, nn.Module, *own} or any(isinstance(each, StandIn) for each in bases):
         return
     classes = [node for node in nodes if isinstance(node, ast.ClassDef) and node.name == cls.__name__]
-    functions = [each for node in classes for each in node.body if isinstance(each, ast.FunctionDef)]
-    for function in (each for each in functions if each.name in ("__init__", "forward")):
-        where, code = f"of {cls.__name__}.{function.name}", getattr(cls, function.name)
-        for each in dis.get_instructions(code):
-            is_known = each.opname != "LOAD_GLOBAL" or each.argval in {*code.__globals__, *dir(builtins)}
-            if not is_known and lacks_name(names, each.argval):
-                raise Failure(f"{each.argval} {where}", wrong.NOT_DEFINED)
-        for node in ast.walk(function):
-            if isinstance(node, ast.Attribute) and node.attr not in known and ast.unparse(node.value) == "self":
-                raise Failure(f"line {node.lineno}: self.{node.attr} {where}", wrong.NOT_SET)
+    functions = [each for node in classes for each in node.body if name_of(each) in ("__init__", "forward")]
+    for node in (node for each in functions for node in ast.walk(each) if isinstance(node, ast.Attribute)):
+        if node.attr not in known and ast.unparse(node.value) == "self":
+            raise Failure(f"line {node.lineno}: nothing sets self.{node.attr}", wrong.NOT_SET)
 
 
 def name_of(node: ast.AST) -> str:

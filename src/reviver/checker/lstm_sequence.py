@@ -18,7 +18,7 @@ from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample, upstream
 from reviver.checker.conventions import FORMS, LSTM_KEYS, Form, LSTMSizes, seen_arguments, stands_for
 from reviver.checker.layout import LETTERS, Layout, by_name, count
-from reviver.checker.lstm_errors import check_names, furthest, judge_errors
+from reviver.checker.lstm_errors import check_attributes, furthest, judge_errors
 from reviver.checker.lstm_graph import Sigmoids, read_graph
 from reviver.checker.lstm_reading import Reading, read_network, sizes_of, starts, state_arguments
 from reviver.checker.pieces import Failure, Namespace, Unclear, describe, unparsed
@@ -59,7 +59,7 @@ def check_graph(names: Namespace, role: str, problem: Unclear) -> str:
         if found and max(found.lengths) >= least:
             return found.verdict("in the graph of what it returns")
     if cls is not None:
-        check_names(names, cls)
+        check_attributes(names, cls)
     raise problem
 
 
