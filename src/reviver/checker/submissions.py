@@ -27,8 +27,8 @@ from reviver.checker.assignment import CheckReport
 from reviver.checker.pieces import PieceOutcome
 from reviver.text import count, one_line
 
-ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": "1"}
-"""Environment of children: one thread, no GPU, and no modules of the folder that one is in."""
+ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"}
+"""Environment of children: one thread, no GPU, no modules of the folder that one is in, and no warnings of what they leave."""
 MAX_OTHER_BYTES = 10 << 20
 """Maximum size of a file beside code that is copied: settings and texts, but no data sets and checkpoints."""
 START: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
