@@ -74,29 +74,6 @@ def test_they_train_sample_interpolate_and_project_and_a_run_keeps_their_file() 
     assert project(loaded.generator, target, steps=30).errors.item() < 0.3
 
 
-def test_no_command_runs_code_out_of_a_run_folder_and_a_changed_file_is_named(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run(f"{TRAIN} --epochs 1 --out r") == 0
-    Path("r/parts/mine.py").write_text("raise SystemExit('ran')")
-    Path("mine.py").unlink()
-    for command in (
-        "gan sample r",
-        "gan train --out r --epochs 2 --resume",
-        "gan sample r --networks r/parts/mine.py",
-    ):
-        capsys.readouterr()
-        assert run(command) == 2
-        assert capsys.readouterr().err.startswith("error: --networks ")
-    assert run("plot r") == run("compare r") == 0, "they read records alone"
-    capsys.readouterr()
-    assert run("export r --format onnx") == 2
-    assert "has a cell or networks of your own, which cannot be exported" in capsys.readouterr().err
-    Path("other.py").write_text(MINE + "# changed\n")
-    reviver.load("r", networks="other.py")
-    assert "networks: other.py has changed since this run began" in capsys.readouterr().err
-
-
 WRONG = {
     "no such class": (MINE.replace("class Discriminator", "class Judge"), "mine.py must have a class Discriminator; define it"),
     "no arguments": (MINE.replace("self, image_shape", "self"), r"Discriminator\(image_shape\) raised TypeError"),

@@ -18,6 +18,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.train.lstm.training import train
 from tests.fingerprints import fingerprint
 from tests.lstm_runs import at_step, terminate
+from tests.runs.small import OWN
 from tests.sweep.trials import InlineEngine
 
 TEXT = """# mine: a GRU whose candidate is normalized
@@ -92,15 +93,16 @@ def test_opening_a_run_runs_no_code(folder: Path) -> None:
     assert not (folder / "ran").exists()
 
 
-def test_a_sweep_has_texts_as_an_axis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_has_texts_and_classes_as_an_axis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     (folder / "sweep.toml").write_text(
         'command = "lstm train"\nseeds = 1\n[settings]\nlength = 5\nepochs = 1\ndata_size = 60\nhidden_size = 4\n'
-        '[grid]\ncell = ["lstm", "rnn", "mine.cell"]\n'
+        '[grid]\ncell = ["lstm", "mine.cell", "own.py:Cell"]\n'
     )
+    (folder / "own.py").write_text(OWN)
     assert main(["sweep", "sweep.toml", "--out", "out", "--quiet"]) == 0
     cells = {json.loads(path.read_text())["config"]["cell"] for path in Path("out").rglob("run.json")}
-    assert cells == {"lstm", "rnn", TEXT}
+    assert cells == {"lstm", TEXT, "own.py:Cell"}
 
 
 def test_a_settings_file_holds_a_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.parts import Parts
 from reviver.train.gan.training import train as train_gan
 from reviver.train.lstm.training import train as train_lstm
+from tests.runs.small import OWN
 
 TASK = """
 import torch
@@ -48,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my_task.py").write_text(TASK)
     Path("my_loss.py").write_text(LOSS)
-    np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (40, 6, 6), np.uint8))
+    np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
 
 
 def test_a_custom_task_learns_and_is_shown() -> None:
@@ -87,7 +89,7 @@ def test_a_custom_loss_trains_as_a_built_in_one() -> None:
         "    discriminator = staticmethod(cross_entropy_discriminator)\n")  # fmt: skip
     runs = []
     for name in ("non-saturating", "same.py:Same", "my_loss.py:Exponential"):
-        config = GANConfig(data="images.npz", image_size=6, epochs=2, batch_size=8, loss=name, log_every=1)
+        config = GANConfig(data="images.npz", image_size=8, epochs=2, batch_size=8, loss=name, log_every=1)
         runs.append(train_gan(config, f"run{len(runs)}", parts=Parts.resolve({"loss": name})[1]))
     ours, same, other = ([row["discriminator_loss"] for row in run.read_metrics()] for run in runs)
     assert ours == same != other
@@ -100,7 +102,7 @@ def test_a_command_needs_the_task_for_its_sequences_alone(capsys: pytest.Capture
     task, loss = "my_task.py:Majority", "my_loss.py:Exponential"
     parts = Parts.load(task=task, loss=loss)
     train_lstm(LSTMConfig(task=task, epochs=1, hidden_size=2, data_size=40), "lstm", parts=parts)
-    train_gan(GANConfig(data="images.npz", image_size=6, epochs=1, batch_size=8, loss=loss), "gan", parts=parts)
+    train_gan(GANConfig(data="images.npz", image_size=8, epochs=1, batch_size=8, loss=loss), "gan", parts=parts)
     commands = (
         "lstm evaluate lstm",
         "plot lstm",
@@ -111,6 +113,44 @@ def test_a_command_needs_the_task_for_its_sequences_alone(capsys: pytest.Capture
     )
     assert [main(words.split()) for words in commands] == [2, 0, 0, 0, 0, 0]
     assert "'my_task.py:Majority' is a class of your own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "reference", "train", "use"),
+    [
+        ("--cell", ".py:Cell", "lstm train --length 3 --hidden-size 4 --quiet", "lstm evaluate run"),
+        ("--networks", ".py", "gan train --data images.npz --image-size 8 --batch-size 16 --quiet", "gan sample run"),
+    ],
+)
+def test_no_command_runs_code_out_of_a_run_folder(
+    option: str, reference: str, train: str, use: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(command: str, name: str = "") -> tuple[int, str]:
+        capsys.readouterr()
+        code = main([*command.split(), *([option, f"{name}{reference}"] if name else [])])
+        return code, capsys.readouterr().err
+
+    Path("own.py").write_text(OWN)
+    assert run(f"{train} --epochs 1 --out run", "own") == (0, "")
+    assert Path("run/parts/own.py").read_text() == OWN
+    assert json.loads(Path("run/run.json").read_text())["parts"][option.removeprefix("--")]["file"] == "own.py"
+    shutil.move("own.py", "elsewhere.py")
+    for name in ("run/parts/own.py", "own.py"):
+        Path(name).write_text("open('ran', 'w')")
+    Path("edited.py").write_text(OWN + "\n# another one")
+    for command in (use, f"{train} --epochs 2 --resume --out run"):
+        code, error = run(command)
+        assert (code, error.count("\n")) == (2, 1)
+        assert re.search(r"'own.py.*' is a .* of your own, which is not run unless you name it in this call", error)
+    assert "is in a run folder, out of which no code is run" in run(use, "run/parts/own")[1]
+    assert [run(f"{command} run --quiet")[0] for command in ("plot", "compare", "explore")] == [0, 0, 0]
+    for form in ("hub", "onnx"):
+        code, error = run(f"export run --format {form} --out model")
+        assert (code, "run: has a cell or networks of your own, which cannot be exported" in error) == (2, True)
+    assert not Path("ran").exists()
+    assert not Path("model").exists()
+    assert run(use, "elsewhere") == (0, ""), "nothing has changed"
+    assert "edited.py has changed since this run began; its results may not hold" in run(use, "edited")[1]
 
 
 WRONG_TASKS = {

@@ -1,7 +1,6 @@
 """Cells of a user: they train, resume, evaluate and are traced as ours, and no code comes out of a run folder."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from reviver.settings.parts import CustomClass, Parts
 from reviver.sklearn import SequenceClassifier
 from reviver.train.lstm.training import train
 from tests.lstm_runs import TINY, fingerprint
-from tests.sweep.trials import InlineEngine
 
 CELL = """
 import torch
@@ -136,41 +134,7 @@ def test_a_cell_sees_each_running_row_once_and_no_padding() -> None:
     torch.testing.assert_close(h[:, 1:2], started)
 
 
-def test_no_command_runs_code_out_of_a_run_folder(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(command: str) -> str:
-        """Return the errors of a command and its exit code."""
-        capsys.readouterr()
-        code = main(command.split())
-        return f"{capsys.readouterr().err}{code}"
-
-    words = "lstm train --length 3 --epochs 1 --hidden-size 4 --encoding onehot --quiet --out run --cell"
-    assert main([*words.split(), mine]) == 0
-    record = json.loads(Path("run/run.json").read_text())
-    assert Path("run/parts/my_cell.py").read_text() == CELL
-    assert record["parts"]["cell"]["file"] == "my_cell.py"
-    Path("run/parts/my_cell.py").write_text("open('ran', 'w')")
-    shutil.move("my_cell.py", "elsewhere.py")
-    Path("my_cell.py").write_text("open('ran', 'w')")
-    Path("edited.py").write_text(CELL + "\n# another one")
-    evaluate = "lstm evaluate run"
-    refused = (evaluate, "lstm train --epochs 2 --resume --out run")
-    for command in refused:
-        error = run(command)
-        assert error.splitlines()[1:] in (["1"], ["2"]), error
-        assert "'my_cell.py:Mine' is a class of your own, which is not run unless you name it in this call" in error
-    assert "is in a run folder, out of which no code is run" in run(f"{evaluate} --cell run/parts/my_cell.py:Mine")
-    for command in ("plot", "compare", "explore"):
-        assert run(f"{command} run --quiet").endswith("0"), "it reads records alone"
-    assert not Path("ran").exists()
-    assert run(f"{evaluate} --cell elsewhere.py:Mine") == "0", "nothing has changed"
-    changed = run(f"{evaluate} --cell edited.py:Mine")
-    assert "cell: edited.py has changed since this run began; its results may not hold" in changed
-    assert changed.endswith("\n0")
-
-
-def test_trace_sweep_and_prediction(
-    mine: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trace_and_prediction(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     train = f"lstm train --length 3 --epochs 1 --hidden-size 4 --encoding onehot --num-layers 2 --out run --cell {mine}"
     assert main(train.split()) == 0
     assert main(f"lstm predict run 12 --cell {mine} --json".split()) == 0
@@ -178,15 +142,6 @@ def test_trace_sweep_and_prediction(
     trace = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [len(layer["state"][0]) for layer in trace["layers"]] == [2, 2], "two layers, two steps"
     assert Path("trace.png").exists()
-    assert main(["export", "run", "--format", "hub", "--out", "model"]) == 2
-    assert "run: has a cell or networks of your own, which cannot be exported" in capsys.readouterr().err
-    assert not Path("model").exists()
-    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
-    Path("sweep.toml").write_text(
-        'command = "lstm train"\nmeasure = "last.validation_accuracy"\n[settings]\nlength = 3\nepochs = 1\n'
-        'hidden_size = 4\nencoding = "onehot"\n[grid]\ncell = ["gru", "my_cell.py:Mine"]\n'
-    )
-    assert main(["sweep", "sweep.toml", "--out", "sweep", "--jobs", "1", "--quiet"]) == 0
 
 
 HEAD = """
