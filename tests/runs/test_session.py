@@ -1,6 +1,5 @@
-"""Sessions: time and settings; devices and random numbers that a run begins with."""
+"""Sessions: time and settings; devices that a run begins with."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,6 @@ import torch
 
 from reviver.errors import ConfigError, DeviceError, ProcessLost, RunFolderError
 from reviver.launch import choose_device, job_id
-from reviver.rng import make_rng
 from reviver.runs import session as session_module
 from reviver.runs.distributed.world import join_world
 from reviver.runs.folder import RunFolder, refuse_existing
@@ -57,19 +55,6 @@ def test_resume_with_other_settings(folder: RunFolder) -> None:
     problem = r"run\.json: cannot be read \(epochs must be an integer, got 'x'\); the file is damaged"
     with pytest.raises(RunFolderError, match=problem):
         open_run(folder.path, "lstm", LSTMConfig(), resume=True)
-
-
-def test_rng_depends_only_on_seed_and_purpose(golden: Callable[..., None]) -> None:
-    before = torch.get_rng_state()
-    purposes = ("weights", "split", "dropout", "order/0", "order/1", "order/10")
-    numbers = {
-        f"{seed}/{purpose}": torch.rand(4, generator=make_rng(seed, purpose)).tolist()
-        for seed in (0, 1, 2**63 - 1)
-        for purpose in purposes
-    }
-    assert len({tuple(values) for values in numbers.values()}) == len(numbers)
-    golden("rngs", numbers, relative=1e-6)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ from reviver.rng import make_rng
 from reviver.run import load
 from reviver.settings.gan import GANConfig
 from reviver.train.gan.training import train
-from tests.data.test_images import idx_bytes
 from tests.gan.scores.conftest import few_digits, mnist, shrink_mnist
 
 N = 150
@@ -173,17 +172,16 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = np.zeros((40, 8, 8), dtype=np.uint8)
     np.savez(folder / "untested.npz", images=images, labels=np.arange(40) % 2, test_images=images)
     np.savez(folder / "unlabeled.npz", images=images, test_images=images, test_labels=np.arange(40) % 2)
-    (folder / "idx").mkdir()
-    for split, prefix in (("train", "train"), ("test", "t10k")):
-        data = few_digits(split)
-        for kind, tensor in (("images-idx3", data.images[:, 0]), ("labels-idx1", data.labels.byte())):
-            (folder / "idx" / f"{prefix}-{kind}-ubyte").write_bytes(idx_bytes(tensor.numpy()))
+    digits = {prefix: few_digits(split) for prefix, split in (("", "train"), ("test_", "test"))}
+    arrays = {f"{prefix}images": data.images[:, 0].numpy() for prefix, data in digits.items()}
+    arrays |= {f"{prefix}labels": data.labels.numpy() for prefix, data in digits.items() if data.labels is not None}
+    np.savez(folder / "ten.npz", **arrays)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         shrink_mnist(patch)
-        for name, data in (("digits", "mnist"), ("custom", "idx")):
+        for name, data in (("digits", "mnist"), ("custom", "ten.npz")):
             train(GANConfig(data=data, epochs=1, batch_size=100, eval_every=0), name, device="cpu")
-        assert main(shlex.split("gan train-extractor --data idx --epochs 1 --out custom.safetensors --quiet")) == 0
+        assert main(shlex.split("gan train-extractor --data ten.npz --epochs 1 --out custom.safetensors --quiet")) == 0
     return folder
 
 
@@ -220,12 +218,12 @@ WRONG = {
     "gan evaluate digits --num-samples 5": "--num-samples must be at least 6, got 5",
     "gan evaluate digits --num-samples 601": "--num-samples must be at most 600, got 601",
     "gan evaluate digits --seed -1": "--seed must be at least 0, got -1",
-    "gan evaluate custom": r"the digit classifier does not know 'idx' as images of \[1, 28, 28\], so there",
+    "gan evaluate custom": r"the digit classifier does not know 'ten.npz' as images of \[1, 28, 28\], so there",
     "gan train-extractor --out x --data color.npz": "--data color.npz has no test images",
     "gan train-extractor --out x --data untested.npz": "--data the test images of untested have no labels; give",
     "gan train-extractor --out x --data unlabeled.npz": "--data the training images of unlabeled have no labels; give",
-    "gan train-extractor --out x --data idx --epochs 0": "--epochs must be at least 1, got 0",
-    "gan train-extractor --out x --data idx --image-size 7": "--image-size must be at least 8, got 7",
+    "gan train-extractor --out x --data ten.npz --epochs 0": "--epochs must be at least 1, got 0",
+    "gan train-extractor --out x --data ten.npz --image-size 7": "--image-size must be at least 8, got 7",
     "gan interpolate custom --extractor custom.safetensors --from 10": "--from must be at most 9, got 10",
     "gan interpolate custom --extractor custom.safetensors --from -1": "--from must be at least 0, got -1",
 }
@@ -243,7 +241,7 @@ def test_wrong_use_is_an_error_of_one_line_before_any_work(run: Any, monkeypatch
 
 def test_changed_images_and_a_changed_extractor_are_refused(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy("custom.safetensors", "copy.safetensors")
-    config = GANConfig(data="idx", epochs=1, batch_size=300, eval_every=0, extractor="copy.safetensors")
+    config = GANConfig(data="ten.npz", epochs=1, batch_size=300, eval_every=0, extractor="copy.safetensors")
     folder = train(config, "followed", device="cpu")
     recorded = hashlib.sha256(Path("custom.safetensors").read_bytes()).hexdigest()
     assert folder.record["extractor_sha256"] == recorded
@@ -260,7 +258,7 @@ def test_changed_images_and_a_changed_extractor_are_refused(run: Any, monkeypatc
         load_extractor("color.npz", (3, 8, 8), "custom.safetensors")
     images = ImageSet(few_digits().images, few_digits().labels.clamp(max=6), "few")
     with pytest.raises(DataError, match="has images of 7 classes and the extractor knows 10"):
-        load_reference(60, load_extractor("idx", (1, 28, 28), "custom.safetensors"), images, few_digits())
+        load_reference(60, load_extractor("ten.npz", (1, 28, 28), "custom.safetensors"), images, few_digits())
     del folder.record["extractor_sha256"]  # as in a record from elsewhere, which may name any file
     folder.save_record()
     assert run("gan evaluate followed --num-samples 60")[0] == 2

@@ -51,14 +51,6 @@ def test_the_states_after_the_segments_are_those_of_whole_palindromes(length: in
     torch.testing.assert_close(states, expected)
 
 
-def test_the_gradient_ends_at_the_start_of_a_segment() -> None:
-    network, batch = LSTMClassifier(1, 16, 10), carried_batch(50, 7, 6)
-    frozen, rng = torch.optim.SGD(network.parameters(), lr=0.0), torch.Generator().manual_seed(0)
-    truncated_step(network, frozen, batch, palindromes(6, 50, equal=True), max_norm=1.0, segment_rng=rng)
-    assert not batch.state[0].requires_grad
-    assert batch.state[0].abs().sum() > 0
-
-
 def test_without_truncation_an_update_is_that_of_whole_sequences_bit_for_bit() -> None:
     data = palindromes(32, 9)
     results = []
