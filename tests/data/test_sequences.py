@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reviver.data.sequences.labels import class_indices, class_names, stratified_split
-from reviver.data.sequences.reader import read_if_labeled, read_sequences
+from reviver.data.sequences.reader import read_sequences
 from reviver.data.sequences.standardization import Standardization
 from reviver.data.sequences.table import SequenceTable, write_predictions
 from reviver.errors import ConfigError, DataError, RunFolderError
@@ -123,20 +123,6 @@ def test_npz(dtype: str, order: Any, shape: tuple[int, ...], tmp_path: Path) -> 
     assert torch.equal(found.x, expected)
     assert (found.lengths.tolist(), found.labels) == ([5, 1, 3, 2], ("0", "1", "10", "2"))
     assert (found.x.dtype, found.lengths.dtype, found.row_name(1)) == (torch.float32, torch.int64, "x[1]")
-
-
-def test_labels_are_not_needed_for_prediction(tmp_path: Path) -> None:
-    columns = {"sequence_column": "sequence", "label_column": "label"}
-    for kind, content, labeled in (
-        ("csv", "sequence\n1 2\n", "sequence,label\n1 2,\n"),
-        ("npz", {"x": [[1, 2]]}, {"x": [[1, 2]], "y": [0.5]}),
-    ):
-        for file_content in (content, labeled):
-            path = file_of(tmp_path, kind, file_content)
-            found, problem = read_if_labeled(path, **columns)
-            assert_is(found, [[1, 2]], None)
-            assert_is(read_sequences(path, labeled=False), [[1, 2]], None)
-            assert (str(path) in problem) == (file_content is labeled), "a file with bad labels says so"
 
 
 # Files with errors

@@ -12,7 +12,7 @@ from reviver.data.sequences.custom import Examples
 from reviver.errors import ConfigError, DataError
 from reviver.settings.lstm_network import Pooling, auto_patch_size
 from reviver.train.lstm import scoring
-from reviver.train.lstm.scoring import forward_chunked, score
+from reviver.train.lstm.scoring import score
 
 POOLINGS = get_args(Pooling)
 B, T, I, H, C = 4, 7, 3, 5, 2  # noqa: E741
@@ -81,14 +81,6 @@ def test_logits_and_score_are_those_of_each_sequence_alone(
         measured = score(network, Examples(x, lengths, targets), "class")
         assert measured.loss == pytest.approx(nn.functional.cross_entropy(logits, targets).item())
         assert measured.accuracy == (logits.argmax(1) == targets).double().mean().item()
-
-
-@pytest.mark.parametrize("patch_size", [1, 2, 3, 7])
-def test_chunks_of_patches_give_the_logits_of_the_whole_sequence(patch_size: int) -> None:
-    network, x = make(patch_size=patch_size), inputs()
-    data = Examples(x, torch.full((B,), T), torch.zeros(B, dtype=torch.int64))
-    for chunk_steps in (1, 2, 3, 5, 100):
-        torch.testing.assert_close(forward_chunked(network, data, chunk_steps), network(x))
 
 
 @pytest.mark.parametrize(

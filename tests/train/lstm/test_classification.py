@@ -92,6 +92,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (folder / "test.csv").read_text()
     (folder / "renamed.csv").write_text(text.replace("sequence,label", "series,kind"))
     (folder / "new.csv").write_text("".join(f"{line.split(',')[0]}\n" for line in text.splitlines()))
+    for name, labels in (("bare", {}), ("numbers", {"y": [0.5]})):
+        np.savez(folder / f"{name}.npz", x=[[1, 2]], **labels)
     np.savez(folder / "channels.npz", x=np.zeros((2, 3, 2)), y=["rising", "falling"])
     return folder
 
@@ -140,16 +142,21 @@ def test_predict_counts_the_correct_predictions_and_says_why_it_does_not(
     run: RunFolder, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def predict(name: str, *options: str) -> str:
-        return command(capsys, "predict", run.path, files / name, "--out", tmp_path / name, *options)[1]
+        out = tmp_path / f"{Path(name).stem}.csv"
+        return command(capsys, "predict", run.path, files / name, "--out", out, *options)[1]
 
     text = predict("test.csv")
     classes = [row["class"] for row in csv.DictReader((tmp_path / "test.csv").read_text().splitlines())]
     correct = sum(name == label for name, label in zip(classes, ["falling", "rising"] * 21, strict=False))
     assert f"{correct} of 41 are correct ({correct / 41:.2%}, chance 51.22%)" in text
-    assert "correct" not in predict("new.csv")
+    assert "correct" not in predict("new.csv") + predict("bare.npz")
     assert (tmp_path / "new.csv").read_bytes() == (tmp_path / "test.csv").read_bytes(), "labels do not change them"
-    for name, problem in (("unknown", "not there in training (row 6: 'level')"), ("unlabeled", "the label is missing")):
-        result = json.loads(predict(f"{name}.csv", "--json"))
+    for name, problem in (
+        ("unknown.csv", "not there in training (row 6: 'level')"),
+        ("unlabeled.csv", "the label is missing"),
+        ("numbers.npz", "y is 'float64' of the shape [1]"),
+    ):
+        result = json.loads(predict(name, "--json"))
         assert result["correct"] is None
         assert problem in result["label_problem"]
 
