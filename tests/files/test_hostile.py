@@ -44,19 +44,26 @@ def run(trained: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 # Run folders
 
-SIZES = {
+RECORDS = {
     "hidden_size": ("lstm", {"config": {"hidden_size": 20}}, r"cannot be read \(.*size mismatch"),
     "latent_size": ("gan", {"config": {"latent_size": 9}}, r"cannot be read \(.*layers\.0\.weight: "),
     "no custom data": ("custom", {"data": None}, r"run\.json: data: must be an object, got None; the file is damaged, restore"),
     "classes": ("gan", {"config": {"conditional": True}, "data": {"num_classes": 10**12}}, "num_classes must be at most 1000, got 10+"),
     "fractions": ("custom", {"data": {"class_fractions": [0.5, 2.0]}}, r"data: class_fractions\.1 must be less than 1, got 2\.0"),
     "scale": ("custom", {"data": {"standardization": {"mean": [0.0], "scale": [0.0]}}}, r"scale\.0 must be greater than 0, got 0\.0"),
+    "schema": ("gan", {"schema": True}, "schema must be"),
+    "kind": ("gan", {"kind": "rnn"}, "kind must be lstm or gan, got 'rnn'"),
+    "config": ("gan", {"config": []}, "config must be an object"),
+    "rollbacks": ("gan", {"rollbacks": [{"step": "x", "quantity": "train loss", "back_to": 1}]}, r"rollbacks\.0\.step must be an integer"),
+    "status": ("gan", {"status": "done"}, "status must be running, "),
+    "unknown": ("gan", {"warmup": 3}, "warmup is unknown; remove it"),
+    "sha256": ("gan", {"extractor_sha256": "0" * 63}, "extractor_sha256 must match"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", SIZES)
-def test_sizes_in_run_json_that_do_not_fit_are_named(case: str, run: Callable[[str], Path]) -> None:
-    kind, changes, problem = SIZES[case]
+@pytest.mark.parametrize("case", RECORDS)
+def test_what_does_not_fit_in_run_json_is_named(case: str, run: Callable[[str], Path]) -> None:
+    kind, changes, problem = RECORDS[case]
     folder = run(kind)
     edit_json(folder / "run.json", **changes)
     with pytest.raises(RunFolderError, match=rf"^{re.escape(str(folder))}/.*{problem}") as caught:
@@ -105,7 +112,7 @@ def test_a_damaged_file_of_a_run_is_one_line(
     folder = run(name[: name.index("/")])
     monkeypatch.chdir(folder.parent)
     content = Path(name).read_bytes()
-    for damaged in (content[: len(content) // 2], b"", b"%!PS-Adobe-3.0", pickle.dumps(Payload())):
+    for damaged in (content[: len(content) // 2], b"", b"%!PS-Adobe-3.0", b"[" * 100_000, pickle.dumps(Payload())):
         Path(name).write_bytes(damaged + b"\n")
         assert main(command.split()) == 2
         (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
