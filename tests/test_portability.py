@@ -14,7 +14,6 @@ from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import numpy as np
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -143,15 +142,14 @@ def bare_distributions() -> set[str]:
     return found
 
 
-def test_all_names_work_without_the_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_names_work_without_the_extras(here: Path) -> None:
     bare = bare_distributions()
     modules = packages_distributions().items()
     hidden = [module for module, names in modules if not bare.intersection(map(canonicalize_name, names))]
     assert {"rich", "tensorboardX", "PIL", "cyclopts"} <= {*hidden}
     rows = [f"{label},1 2 3" for label in ("up", "down")] * 4
-    (tmp_path / "mine.csv").write_text("\n".join(["label,sequence", *rows]))
-    np.save(tmp_path / "images.npy", np.arange(256, dtype=np.uint8).reshape(4, 8, 8))
-    monkeypatch.chdir(tmp_path)
+    (here / "mine.csv").write_text("\n".join(["label,sequence", *rows]))
+    np.save(here / "images.npy", np.arange(256, dtype=np.uint8).reshape(4, 8, 8))
     for words in (
         "lstm train --data mine.csv --epochs 1 --out lstm",
         "gan train --data images.npy --image-size 8 --epochs 1 --out gan",

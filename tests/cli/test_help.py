@@ -212,13 +212,12 @@ def test_examples_run(words: tuple[str, ...], example_folder: Path) -> None:
         assert main([*values, *shortened(values)]) == 0, line
 
 
-def test_completion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_completion(here: Path) -> None:
     scripts = {shell: build_app().generate_completion(shell=shell) for shell in ("bash", "zsh", "fish")}
     for script in scripts.values():
         for word in ("interpolate", "hidden-dropout", "recall-100000"):
             assert word in script
 
-    monkeypatch.chdir(tmp_path)
     Path("my_run").mkdir()
     Path("script").write_text(scripts["bash"])
     typed = "COMP_WORDS=(reviver plot my) COMP_CWORD=2; _reviver; echo words: ${COMPREPLY[@]}; complete -p reviver"

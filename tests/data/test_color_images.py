@@ -34,7 +34,7 @@ def has_color(image: Image.Image) -> bool:
 
 
 def test_every_command_keeps_the_colors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def call(arguments: str) -> dict[str, Any]:
         capsys.readouterr()
@@ -43,10 +43,9 @@ def test_every_command_keeps_the_colors(
         return result
 
     rng = np.random.default_rng(0)
-    write_shapes(tmp_path / "shapes" / "train", 40, rng)
-    write_shapes(tmp_path / "shapes" / "test", 12, rng)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("REVIVER_CACHE", str(tmp_path / "cache"))
+    write_shapes(here / "shapes" / "train", 40, rng)
+    write_shapes(here / "shapes" / "test", 12, rng)
+    monkeypatch.setenv("REVIVER_CACHE", str(here / "cache"))
     monkeypatch.setitem(inversion.project.__kwdefaults__, "steps", 10)
     call(
         f"gan train --data shapes --image-size {SIZE} --epochs 2 --batch-size 16 --batch-norm-samples 9 --log-every 2 --out run"
@@ -58,7 +57,7 @@ def test_every_command_keeps_the_colors(
     for suffix in ("png", "npz"):
         assert call(f"gan sample run --num-samples 4 --out grid.{suffix}")["shape"] == [4, 3, SIZE, SIZE]
     projection = call("gan project run shapes/test/disc/0.png shapes/test/square/0.png --out projection.png")
-    assert len(projection["errors"]) == 2
+    assert len(projection["errors"]) == len(projection["latents"]) == 2
     ends = "--from-image shapes/test/disc/0.png --to-image shapes/test/square/0.png"
     result = call(f"gan interpolate run {ends} --extractor shapes.safetensors --annotate --out interpolation.png")
     assert set(result["classes"]) <= {0, 1}

@@ -70,24 +70,20 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=[f"{name} {index}" for index, (name, _) in enumerate(CASES)])
-def test_damage_is_one_line(
-    case: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_damage_is_one_line(case: int, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name, content = CASES[case]
     Path(name).write_bytes(content)
     if name.startswith("1."):
         Image.fromarray(IMAGES[0]).save("0.png")
-    before = sorted(tmp_path.iterdir())
+    before = sorted(here.iterdir())
     assert main(FILES[name][1].split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert name in line
     assert ";" in line, "it has a remedy"
-    assert sorted(tmp_path.iterdir()) == before
+    assert sorted(here.iterdir()) == before
 
 
-def test_the_payload_works_where_pickles_are_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_payload_works_where_pickles_are_allowed(here: Path) -> None:
     np.load(io.BytesIO(content_of(lambda file: np.save(file, OBJECTS[:1]))), allow_pickle=True)
     assert Path("was-run").exists()

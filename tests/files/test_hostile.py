@@ -134,10 +134,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_a_hostile_settings_file_is_one_line(
-    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_hostile_settings_file_is_one_line(case: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content, problem = SETTINGS[case]
     name = "a.json" if case.startswith("JSON") else "a.toml"
     Path(name).write_text(content)
@@ -146,4 +143,4 @@ def test_a_hostile_settings_file_is_one_line(
     line = capsys.readouterr().err
     assert re.search(problem, line.removeprefix("error: ").removeprefix("--"))
     assert (line.count("\n"), len(line) < 2000) == (1, True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "more.toml"]
+    assert sorted(path.name for path in here.iterdir()) == [name, "more.toml"]

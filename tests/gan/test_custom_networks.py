@@ -48,11 +48,10 @@ TRAIN = (
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def workspace(here: Path) -> Path:
     Path("mine.py").write_text(MINE)
     np.savez("tiny.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
-    return tmp_path
+    return here
 
 
 def run(words: str) -> int:

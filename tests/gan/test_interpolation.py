@@ -2,11 +2,9 @@
 
 import base64
 import copy
-import json
 import struct
 import zlib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from scipy.spatial import geometric_slerp
 from torch import Tensor, nn
 
@@ -259,24 +256,16 @@ def test_any_text_any_changed_character_and_wrong_content_give_an_error(
                 parse_view(wrong, 4)
 
 
-def test_the_commands_project_images_and_draw_views(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reviver.gan.inversion.project", partial(project, steps=20, starts=2))
-    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
-    np.save("images.npy", images)
-    Image.fromarray(images[0]).save("a.png")
-    train(GANConfig(data="images.npy", image_size=8, latent_size=8, epochs=1, batch_size=16), "run", device="cpu")
+def test_the_command_draws_views(here: Path) -> None:
+    np.save("images.npy", np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
+    train(
+        GANConfig(data="images.npy", image_size=8, latent_size=8, epochs=1, batch_size=16), here / "run", device="cpu"
+    )
 
     def call(arguments: str) -> bytes:
-        assert main([*arguments.split(), "--out", "figure.svg", "--json"]) == 0
+        assert main([*arguments.split(), "--out", "figure.svg"]) == 0
         return Path("figure.svg").read_bytes()
 
-    call("gan project run a.png a.png")
-    result = json.loads(capsys.readouterr().out)
-    assert len(result["errors"]) == len(result["latents"]) == 2
-    call("gan interpolate run --from-image a.png --to-image a.png")
     view = View(*torch.linspace(-1, 2, 16).view(2, 8), "spherical", 5)
     changes = {"path": "linear"}, {"steps": 4}, {"start": view.end}, {"end": view.start}
     views = [view, *(view._replace(**change) for change in changes)]

@@ -34,10 +34,9 @@ CURRICULUM = replace(TINY, curriculum=True, start_length=4, length=6, threshold=
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.cell").write_text(TEXT)
-    return tmp_path
+def folder(here: Path) -> Path:
+    (here / "mine.cell").write_text(TEXT)
+    return here
 
 
 def test_a_run_is_used_without_anything_from_its_author(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

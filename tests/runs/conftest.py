@@ -32,9 +32,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture
-def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def images(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder with images.npy, and make networks of GANs narrow."""
-    monkeypatch.chdir(tmp_path)
     write_images()
     narrow_gans(monkeypatch.setattr)
 

@@ -118,11 +118,10 @@ REMEDY = "if a run folder differs on purpose, make the golden ones again with `p
 
 
 @pytest.mark.parametrize("kind", GOLDEN)
-def test_golden_folder_loads_and_resumes(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_golden_folder_loads_and_resumes(kind: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The metrics are equal up to the rounding of another processor."""
-    run = shutil.copytree(make.FOLDER / kind, tmp_path / kind)
-    shutil.copyfile(make.FOLDER / "images.npy", tmp_path / "images.npy")
-    monkeypatch.chdir(tmp_path)
+    run = shutil.copytree(make.FOLDER / kind, here / kind)
+    shutil.copyfile(make.FOLDER / "images.npy", here / "images.npy")
     narrow_gans(monkeypatch.setattr)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     try:

@@ -100,11 +100,11 @@ def test_an_interval_covers_the_median_of_six_in_95_percent() -> None:
 
 
 def test_a_cell_without_memory_and_one_that_diverges_are_rows_with_their_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command, with trainings that are looked up: what it prints and writes, and the same once more."""
-    (tmp_path / "blind.cell").write_text("h = tanh(W_h @ x + b_h)")
-    (tmp_path / "wild.cell").write_text("h = exp(W_h @ x + u_h * h)")
+    (here / "blind.cell").write_text("h = tanh(W_h @ x + b_h)")
+    (here / "wild.cell").write_text("h = exp(W_h @ x + u_h * h)")
     calls = []
 
     def run_trial(folder: Path, *, ability: str, cell: str, rate: float, seed: int) -> dict[str, Any]:
@@ -118,7 +118,6 @@ def test_a_cell_without_memory_and_one_that_diverges_are_rows_with_their_reason(
 
     monkeypatch.setattr("reviver.show.cell_trials.run_trial", run_trial)
     monkeypatch.setattr("reviver.sweep.engines.Pool", lambda *_: InlineEngine())
-    monkeypatch.chdir(tmp_path)
     command = ["lstm", "benchmark", "blind.cell", "wild.cell", "--task", "hold", "--task", "order"]
     main([*command, "--json"])
     card = json.loads(capsys.readouterr().out)
@@ -138,10 +137,8 @@ def test_a_cell_without_memory_and_one_that_diverges_are_rows_with_their_reason(
     assert {path.name: path.read_bytes() for path in Path("runs/benchmark-blind").glob("benchmark*")} == first
 
 
-def test_a_training_gives_its_updates_and_scores_and_the_same_twice(tmp_path: Path) -> None:
-    arguments: dict[str, Any] = {"ability": "order", "cell": "lstm", "rate": 3e-3, "seed": 7}
-    first, second = (cell_trials.run_trial(tmp_path / name, **arguments) for name in "ab")
-    assert first == second
-    assert first["updates"] % cell_trials.EPOCH_UPDATES == 0
-    assert first["scores"][0] >= 0.9, "it passes at the length of its training"
+def test_a_training_gives_its_updates_and_scores(tmp_path: Path) -> None:
+    found = cell_trials.run_trial(tmp_path / "run", ability="order", cell="lstm", rate=3e-3, seed=7)
+    assert found["updates"] % cell_trials.EPOCH_UPDATES == 0
+    assert found["scores"][0] >= 0.9, "it passes at the length of its training"
     assert not any(tmp_path.rglob("run.json")), "a benchmark has hundreds of them"

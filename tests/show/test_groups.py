@@ -94,9 +94,8 @@ def test_runs_of_a_changed_file_are_another_group(runs: Path, tmp_path: Path) ->
 
 
 def test_a_sweep_and_two_commands_compare_cells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     settings = "epochs = 1\nhidden_size = 4\nlength = 3\ndata_size = 60\n"
     Path("cells.toml").write_text(

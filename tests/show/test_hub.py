@@ -97,9 +97,8 @@ def test_only_what_is_needed_of_a_repository_is_downloaded(tmp_path: Path, monke
         LSTMClassifier.from_pretrained(Path("a/b/c"))
 
 
-def test_local_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    LSTMClassifier(2, 3, 4).save_pretrained(tmp_path / "user" / "model")
-    monkeypatch.chdir(tmp_path)
+def test_local_folder_comes_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    LSTMClassifier(2, 3, 4).save_pretrained(here / "user" / "model")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     LSTMClassifier.from_pretrained("user/model")
     LSTMClassifier.from_pretrained("user/model", revision="main", local_files_only=True)
@@ -235,10 +234,9 @@ def test_damaged_config(tmp_path: Path) -> None:
         Discriminator.from_pretrained(tmp_path)
 
 
-def test_damaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    LSTM(3, 4, 2).save_pretrained(tmp_path / "model")
-    weights = tmp_path / "model" / "model.safetensors"
+def test_damaged_weights(here: Path) -> None:
+    LSTM(3, 4, 2).save_pretrained(here / "model")
+    weights = here / "model" / "model.safetensors"
     content, tensors = weights.read_bytes(), from_bytes(weights.read_bytes())
     first = next(iter(tensors))
     changed = [

@@ -29,7 +29,7 @@ def test_every_network_has_the_same_maximum_of_training_sequences(network: str) 
 
 
 def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
@@ -47,7 +47,6 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
 
     monkeypatch.setattr("reviver.show.recall_curve.run_trial", run_trial)
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
-    monkeypatch.chdir(tmp_path)
     options = (
         "--length 80 --length 40 --length 60 --seeds 1 --network rnn-onehot-fixed --network lstm-scalar-curriculum"
     )
@@ -71,10 +70,9 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
 
 
 def test_a_text_has_a_curve_beside_built_in_cells(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
-    monkeypatch.chdir(tmp_path)
     Path("mine.cell").write_text("h = tanh(W_h @ x + U_h @ h + b_h)\n")
     options = "--cell mine.cell --network mine-onehot-curriculum --network rnn-onehot-curriculum"
     options += " --length 10 --seeds 1 --sequences 3200 --out curve --quiet --json"

@@ -77,8 +77,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
-def test_a_wrong_file_is_refused_in_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_wrong_file_is_refused_in_one_line(text: str, here: Path) -> None:
     has_command = not text or text.startswith("command")
     Path("wrong.toml").write_text(text if has_command else f'command = "lstm train"\n{text}')
     with pytest.raises(ConfigError, match=f"^wrong.toml: {WRONG[text]}") as caught:
@@ -88,10 +87,9 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, tmp_path: Path, monkeypa
 
 
 def test_a_sweep_writes_its_results_also_if_a_trial_fails(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
-    monkeypatch.chdir(tmp_path)
     text = TINY + 'cell = "rnn"\n[grid]\ninit = ["report", "chrono"]\n[evaluate]\ncommand = "lstm evaluate"\n'
     Path("layers.toml").write_text(text + "settings = {length = [3, 4], size = 50}\n")
     outputs = []
@@ -113,10 +111,9 @@ def test_a_sweep_writes_its_results_also_if_a_trial_fails(
 
 
 def test_settings_are_compared_on_one_task(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
-    monkeypatch.chdir(tmp_path)
     Path("cells.toml").write_text(TINY + '[grid]\ntask = ["parity", "palindrome"]\ncell = ["rnn", "gru"]\n')
     assert main(["sweep", "cells.toml", "--json", "--quiet"]) == 0
     summaries = json.loads(capsys.readouterr().out)["summaries"]
@@ -127,14 +124,13 @@ def test_settings_are_compared_on_one_task(
 
 
 def test_presets_of_a_gan_are_compared_in_one_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_trial(_: Path, *, settings: dict[str, Any], **__: Any) -> dict[str, Any]:
         return {"scores": {"fid": {"quick": 15.0, "original": 30.0}[settings["preset"]]}}
 
     monkeypatch.setattr("reviver.cli.sweep.run_trial", run_trial)
     monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
-    monkeypatch.chdir(tmp_path)
     Path("presets.toml").write_text('command = "gan train"\n[grid]\npreset = ["original", "quick"]\n')
     assert main(["sweep", "presets.toml", "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["summary"]["best"]["preset"] == "quick"
@@ -157,14 +153,11 @@ def test_ctrl_c_saves_the_trials(tmp_path: Path) -> None:
     assert run.status == "interrupted"
 
 
-def test_paths_are_relative_to_the_file_and_checked_before_the_first_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "there"
+def test_paths_are_relative_to_the_file_and_checked_before_the_first_trial(here: Path) -> None:
+    folder = here / "there"
     folder.mkdir()
     (folder / "cells.py").write_text("from torch.nn import GRUCell as Mine\n\n\nclass Other(Mine):\n    pass\n")
     (folder / "a.csv").write_text("sequence,label\n1 2,a\n3 4,b\n")
-    monkeypatch.chdir(tmp_path)
     grid = {"cell": ["lstm", "cells.py:Other"]}
     trials = build_trials(SweepFile(command="lstm train", grid=grid, settings={"data": "a.csv"}), {}, Path("there"))
     settings = [trial.arguments["settings"] for trial in trials]

@@ -20,10 +20,7 @@ from reviver.runs.folder import RunFolder
 TINY: Any = {"length": 3, "epochs": 2, "hidden_size": 8, "data_size": 60, "progress": False}
 
 
-def test_the_lstm_trains_as_on_the_command_line_and_shows_its_metrics(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_lstm_trains_as_on_the_command_line_and_shows_its_metrics(here: Path) -> None:
     run = reviver.train_lstm(**TINY, seed=3, cell="rnn")
     assert isinstance(run, reviver.LSTMRun)
     assert str(run.folder.path) == "runs/lstm-original-length3-data-size60-cell-rnn-hidden-size8-seed3"

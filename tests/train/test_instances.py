@@ -40,8 +40,7 @@ class Scaled:
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def workspace(here: Path) -> None:
     np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (40, 6, 6), dtype=np.uint8))
 
 

@@ -99,9 +99,8 @@ IMPOSSIBLE = {"digits.npz": (None, str(weights_path()), "digits.npz"), "few.npz"
 
 
 def test_impossible_evaluation_is_refused_before_anything_is_written(
-    tmp_path: Path, monkeypatch: Any, same_words: Callable[..., None]
+    here: Path, same_words: Callable[..., None]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     digits = load_images("mnist")
     images, labels = digits.images[:100, 0].numpy(), digits.labels.numpy()[:100]  # type: ignore[union-attr]
     np.savez("digits.npz", images=images)
@@ -109,7 +108,7 @@ def test_impossible_evaluation_is_refused_before_anything_is_written(
     for data, extractors in IMPOSSIBLE.items():
         for number, extractor in enumerate(extractors):
             with pytest.raises(ConfigError) as caught:
-                train(replace(CONFIG, data=data, extractor=extractor), tmp_path / "run")
+                train(replace(CONFIG, data=data, extractor=extractor), here / "run")
             same_words(caught.value, f"{data} {number}")
     assert not Path("run").exists()
 

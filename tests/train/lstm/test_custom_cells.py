@@ -43,9 +43,8 @@ def classifier_of(cls: type, input_size: int, hidden_size: int, num_classes: int
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def mine(here: Path) -> str:
     """Return the reference of a cell in the working folder."""
-    monkeypatch.chdir(tmp_path)
     Path("my_cell.py").write_text(CELL)
     return "my_cell.py:Mine"
 
