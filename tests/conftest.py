@@ -137,6 +137,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def inline_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sweeps run their trials in this process."""
+    from tests.sweep.trials import InlineEngine
+
+    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
+
+
+@pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Return a function that compares a value with tests/golden/NAME.json.
 

@@ -19,7 +19,6 @@ from reviver.train.lstm.training import train
 from tests.fingerprints import fingerprint
 from tests.lstm_runs import at_step, terminate
 from tests.runs.small import OWN
-from tests.sweep.trials import InlineEngine
 
 TEXT = """# mine: a GRU whose candidate is normalized
 r = sigmoid(W_r @ x + U_r @ h + b_r)       # reset gate
@@ -92,8 +91,7 @@ def test_opening_a_run_runs_no_code(folder: Path) -> None:
     assert not (folder / "ran").exists()
 
 
-def test_a_sweep_has_texts_and_classes_as_an_axis(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
+def test_a_sweep_has_texts_and_classes_as_an_axis(folder: Path, inline_sweeps: None) -> None:
     (folder / "sweep.toml").write_text(
         'command = "lstm train"\nseeds = 1\n[settings]\nlength = 5\nepochs = 1\ndata_size = 60\nhidden_size = 4\n'
         '[grid]\ncell = ["lstm", "mine.cell", "own.py:Cell"]\n'

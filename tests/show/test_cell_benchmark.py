@@ -20,7 +20,6 @@ from reviver.show.cell_trials import ABILITIES, RATES, SEEDS, CellRun, make_conf
 from reviver.show.cell_verdicts import NO_DIFFERENCE, compare, hash_of, interval, read_records
 from reviver.sweep.trials import Outcome, Trial
 from reviver.train.lstm.training import build_network
-from tests.sweep.trials import InlineEngine
 
 EARLY, LATE = [CellRun(100 + k, (1.0, 1.0, 1.0)) for k in SEEDS], [CellRun(200 + k, (1.0, 1.0, 1.0)) for k in SEEDS]
 NEVER = [CellRun(None, (0.5 - 0.01 * k, 0.5, 0.5)) for k in SEEDS]
@@ -100,7 +99,7 @@ def test_an_interval_covers_the_median_of_six_in_95_percent() -> None:
 
 
 def test_a_cell_without_memory_and_one_that_diverges_are_rows_with_their_reason(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, inline_sweeps: None
 ) -> None:
     """The command, with trainings that are looked up: what it prints and writes, and the same once more."""
     (here / "blind.cell").write_text("h = tanh(W_h @ x + b_h)")
@@ -117,7 +116,6 @@ def test_a_cell_without_memory_and_one_that_diverges_are_rows_with_their_reason(
         return {"updates": None, "scores": [0.1, 0.1, 0.1]}
 
     monkeypatch.setattr("reviver.show.cell_trials.run_trial", run_trial)
-    monkeypatch.setattr("reviver.sweep.engines.Pool", lambda *_: InlineEngine())
     command = ["lstm", "benchmark", "blind.cell", "wild.cell", "--task", "hold", "--task", "order"]
     main([*command, "--json"])
     card = json.loads(capsys.readouterr().out)

@@ -15,7 +15,6 @@ from reviver.cli import main
 from reviver.settings.lstm import LSTMConfig
 from reviver.show.groups import comparison_curves, group_runs, read_runs
 from reviver.train.lstm.training import train
-from tests.sweep.trials import InlineEngine
 
 CONFIG = LSTMConfig(hidden_size=4, epochs=2, data_size=60, length=3)
 
@@ -94,9 +93,8 @@ def test_runs_of_a_changed_file_are_another_group(runs: Path, tmp_path: Path) ->
 
 
 def test_a_sweep_and_two_commands_compare_cells(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, inline_sweeps: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     settings = "epochs = 1\nhidden_size = 4\nlength = 3\ndata_size = 60\n"
     Path("cells.toml").write_text(
         f'command = "lstm train"\nseeds = 2\n[settings]\n{settings}[grid]\ncell = ["rnn", "lstm", "gru"]\n'

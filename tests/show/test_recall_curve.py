@@ -12,7 +12,6 @@ from reviver.runs.folder import RunFolder
 from reviver.show.lstm_figures import recall_curve
 from reviver.show.recall_curve import CELLS, build_trials, make_config, networks_of, rows_of_curve, run_trial
 from reviver.sweep.trials import Outcome, Trial
-from tests.sweep.trials import InlineEngine
 
 SEQUENCES = 3200
 
@@ -29,7 +28,7 @@ def test_every_network_has_the_same_maximum_of_training_sequences(network: str) 
 
 
 def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, inline_sweeps: None
 ) -> None:
     calls = []
 
@@ -46,7 +45,6 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
         }
 
     monkeypatch.setattr("reviver.show.recall_curve.run_trial", run_trial)
-    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     options = (
         "--length 80 --length 40 --length 60 --seeds 1 --network rnn-onehot-fixed --network lstm-scalar-curriculum"
     )
@@ -70,9 +68,8 @@ def test_a_curve_skips_finished_runs_and_longer_lengths_of_a_network_at_chance(
 
 
 def test_a_text_has_a_curve_beside_built_in_cells(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], inline_sweeps: None
 ) -> None:
-    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     Path("mine.cell").write_text("h = tanh(W_h @ x + U_h @ h + b_h)\n")
     options = "--cell mine.cell --network mine-onehot-curriculum --network rnn-onehot-curriculum"
     options += " --length 10 --seeds 1 --sequences 3200 --out curve --quiet --json"

@@ -17,7 +17,7 @@ from reviver.cli.sweep import build_trials, sweep
 from reviver.errors import ConfigError
 from reviver.runs.folder import RunFolder
 from reviver.sweep.spec import SweepFile, points_of
-from tests.sweep.trials import InlineEngine, wait_until
+from tests.sweep.trials import wait_until
 
 TINY = 'command = "lstm train"\n[settings]\nlength = 3\nepochs = 2\nhidden_size = 4\ndata_size = 200\n'
 
@@ -87,9 +87,8 @@ def test_a_wrong_file_is_refused_in_one_line(text: str, here: Path) -> None:
 
 
 def test_a_sweep_writes_its_results_also_if_a_trial_fails(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], inline_sweeps: None
 ) -> None:
-    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     text = TINY + 'cell = "rnn"\n[grid]\ninit = ["report", "chrono"]\n[evaluate]\ncommand = "lstm evaluate"\n'
     Path("layers.toml").write_text(text + "settings = {length = [3, 4], size = 50}\n")
     outputs = []
@@ -110,10 +109,7 @@ def test_a_sweep_writes_its_results_also_if_a_trial_fails(
     assert all(trial["arguments"]["settings"]["device"] == "cpu" for trial in trials)
 
 
-def test_settings_are_compared_on_one_task(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
+def test_settings_are_compared_on_one_task(here: Path, capsys: pytest.CaptureFixture[str], inline_sweeps: None) -> None:
     Path("cells.toml").write_text(TINY + '[grid]\ntask = ["parity", "palindrome"]\ncell = ["rnn", "gru"]\n')
     assert main(["sweep", "cells.toml", "--json", "--quiet"]) == 0
     summaries = json.loads(capsys.readouterr().out)["summaries"]
@@ -124,13 +120,12 @@ def test_settings_are_compared_on_one_task(
 
 
 def test_presets_of_a_gan_are_compared_in_one_table(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, inline_sweeps: None
 ) -> None:
     def run_trial(_: Path, *, settings: dict[str, Any], **__: Any) -> dict[str, Any]:
         return {"scores": {"fid": {"quick": 15.0, "original": 30.0}[settings["preset"]]}}
 
     monkeypatch.setattr("reviver.cli.sweep.run_trial", run_trial)
-    monkeypatch.setattr("reviver.sweep.engines.Pool", InlineEngine)
     Path("presets.toml").write_text('command = "gan train"\n[grid]\npreset = ["original", "quick"]\n')
     assert main(["sweep", "presets.toml", "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["summary"]["best"]["preset"] == "quick"
