@@ -18,6 +18,7 @@ from reviver.runs.folder import RunFolder
 from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool
 from reviver.sweep.trials import Trial, read_outcome, trial_folder
+from reviver.system import limit_spinning
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,6 +107,7 @@ def measure_goals(
     chosen = [goal for goal in goals if goal.name in (options.names or known)]
     trials = {goal.name: [make_trial(goal, seed) for seed in range(goal.seeds)] for goal in chosen}
     all_trials = [trial for of_goal in trials.values() for trial in of_goal]
+    limit_spinning()  # as the command does, for the processes of the trials
     try:
         outcomes = run_trials(runs, all_trials, Pool(options.jobs), retry_failed=True, title=title, progress=True)
     finally:
