@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -21,27 +21,6 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     padded = [[*row, *[""] * (len(titles) - len(row))] for row in (titles, *rows)]
     head, *lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in padded)
     return [head, "|---" * len(titles) + "|", *lines]
-
-
-def render(result: Mapping[str, Any]) -> str:
-    """Return one result as a table and its machine."""
-    if "shapes" in result:
-        return render_operator(result)
-    if "milliseconds_per_update" in result:
-        return render_training(result)
-    if "milliseconds_per_call" in result:
-        return render_explorer(result)
-    if "fired" in result:
-        return render_diagnosis(result)
-    if "results" in result:  # what the page shows of it are the results themselves
-        return json.dumps(result["results"], indent=2)
-    if "nanoseconds_per_step" in result:
-        return render_deploy(result)
-    if result["title"].startswith("Calibration"):
-        return render_calibration(result)
-    if result["title"].startswith("Rows of papers"):
-        return render_published(result)
-    return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
 
 
 def render_diagnosis(result: Mapping[str, Any]) -> str:
@@ -83,6 +62,16 @@ def render_published(result: Mapping[str, Any]) -> str:
         )
     titles = ["paper", "task", "cell, rate", "published", "best seed", "all seeds"]
     return "\n".join([*table(titles, rows), "", machine_line(result["machine"]), ""])
+
+
+def render_one_speed(result: Mapping[str, Any]) -> str:
+    """Return the times and ratios of one benchmark as Markdown."""
+    return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
+
+
+def render_results(result: Mapping[str, Any]) -> str:
+    """Return the results of a benchmark that no page of the docs shows."""
+    return json.dumps(result["results"], indent=2)
 
 
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -379,3 +368,22 @@ def render_deploy(result: Mapping[str, Any]) -> str:
     ]
     lines += ["", *table(["validation accuracy, %", *formats], accuracies)]
     return "\n".join([*lines, "", machine_line(result["machine"]), ""])
+
+
+RENDER: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    **dict.fromkeys(("startup", "lstm_epochs", "gan_epoch", "cells"), render_one_speed),
+    "cell_calibration": render_calibration,
+    "cell_recall": render_cells,
+    "checked_files": render_checked,
+    "deploy": render_deploy,
+    "diagnosis": render_diagnosis,
+    "experiments": render_results,
+    "explorer": render_explorer,
+    "explorer_training": render_training,
+    "gan_quality": render_recipes,
+    "lstm_operator": render_operator,
+    "published_rows": render_published,
+    "recall": render_goals,
+    "recall_curve": render_curve,
+}
+"""The functions that write measurements as Markdown, by the names of their files."""
