@@ -129,23 +129,19 @@ def render_explorer(result: Mapping[str, Any]) -> str:
 
 
 def render_training(result: Mapping[str, Any]) -> str:
-    """Return the result of `explorer_training` as Markdown: speed beside a peer, smoothness and differences from Python."""
+    """Return the result of `explorer_training` as Markdown: speed, smoothness and differences from Python."""
     networks = result["beside_the_drawing_page"]
 
-    def row(name: str, values: Iterable[Mapping[str, float]]) -> list[str]:
-        return [name, *(f"{value['median']:.3g} ({value['min']:.3g}–{value['max']:.3g})" for value in values)]
-
-    updates = result["milliseconds_per_update"]
-    rows = [row("an update, ms", (updates[f"{network}, page"] for network in networks))]
-    peers = dict.fromkeys(name.split(", ", 1)[1] for name in result["ratios"])
-    rows += [row(peer, (result["ratios"][f"{network}, {peer}"] for network in networks)) for peer in peers]
+    updates = [result["milliseconds_per_update"][network] for network in networks]
+    shown = (f"{value['median']:.3g} ({value['min']:.3g}–{value['max']:.3g})" for value in updates)
+    rows = [["an update, ms", *shown]]
     measures = dict.fromkeys(name for values in networks.values() for name in values)
     rows += [
         [name, *(f"{values[name]:.3g}" if name in values else "" for values in networks.values())] for name in measures
     ]
     differences = "; ".join(f"{name}: {value:.2g}" for name, value in result["differences"].items())
     machine = result["machine"]
-    note = f"{differences}. {machine_line(machine)} {machine['browser']}, TensorFlow.js {machine['TensorFlow.js']}."
+    note = f"{differences}. {machine_line(machine)} {machine['browser']}."
     return "\n".join([*table(("", *networks), rows), "", note, ""])
 
 
