@@ -16,7 +16,7 @@ from reviver.show import cell_trials
 from reviver.show.cell_card import FAILED
 from reviver.show.cell_trials import ABILITIES, CellRun
 from reviver.show.cell_verdicts import RECORDS, hash_of
-from reviver.sweep.driver import open_sweep, run_trials
+from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool
 
 
@@ -26,7 +26,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="trainings that run at the same time; default: one per core")
     jobs = parser.parse_args().jobs
     folder, cells = ROOT / "runs" / "cell-records", dict(zip(CELLS, CELLS, strict=True))
-    open_sweep(folder, "sweep")
     rates = cell_trials.choose_rates(
         cells,
         [*ABILITIES],
