@@ -208,39 +208,6 @@ def render_curve(result: Mapping[str, Any]) -> str:
     return "\n".join([*table(("", *(f"T = {_number(length)}" for length in lengths), "passed"), rows), "", note, ""])
 
 
-def render_cells(result: Mapping[str, Any]) -> str:
-    """Return the result of `cell_recall` as Markdown: how far each cell recalls, without and with dropout of h."""
-    found = {(row["cell"], row["dropout"]): row for row in result["cells"]}
-    rates = sorted({rate for _, rate in found})
-    rows = []
-    for name in dict.fromkeys(name for name, _ in found):
-        cells = []
-        for rate in rates:
-            row = found.get((name, rate))
-            if row is None:
-                cells += ["", "", ""]
-                continue
-            pairs = zip(row["updates"], row["longest"], strict=True)
-            done = [updates for updates, longest in pairs if longest >= row["length"]]
-            updates = f"{_number(median(done))} ({_range(done)})" if done else "–"
-            cells += [f"{len(done)} of {len(row['longest'])}", _range(row["longest"]), updates]
-        any_row = next(row for (one, _), row in found.items() if one == name)
-        rows.append([name, _number(any_row["weights"]), *cells])
-    length = _number(result["cells"][0]["length"])
-    commands = ", ".join(f"`{command}`" for command in result["commands"])
-    titles = [
-        f"{'no dropout' if rate == 0 else f'dropout {rate:g}'}: {what}"
-        for rate in rates
-        for what in (f"seeds at T = {length}", "longest T", "updates")
-    ]
-    note = (
-        f"Longest T: the longest palindromes that a run passed in its curriculum, the range over the seeds. Updates: until T = "
-        f"{length} passed, median (range) over the seeds that did. –: none. Runs beside other work. {commands}. "
-        f"{machine_line(result['machine'])}"
-    )
-    return "\n".join([*table(("cell", "weights", *titles), rows), "", note, ""])
-
-
 def render_recipes(result: Mapping[str, Any]) -> str:
     """Write the result of `gan_quality` as Markdown: the scores of each recipe over its seeds."""
     columns = (("FID", "fid", 1, math.inf), ("recall", "recall", 2, 1.0), ("coverage", "coverage", 2, 1.0))
@@ -369,7 +336,6 @@ def render_deploy(result: Mapping[str, Any]) -> str:
 RENDER: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     **dict.fromkeys(("startup", "lstm_epochs", "gan_epoch", "cells"), render_one_speed),
     "cell_calibration": render_calibration,
-    "cell_recall": render_cells,
     "checked_files": render_checked,
     "deploy": render_deploy,
     "diagnosis": render_diagnosis,
