@@ -117,13 +117,12 @@ def render_operator(result: Mapping[str, Any]) -> str:
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:
-    """Return the result of `explorer` as Markdown: speed, precision and size."""
+    """Return the result of `explorer` as Markdown: speed and size."""
     rows = [_row(f"{name}, ms", values) for name, values in result["milliseconds_per_call"].items()]
-    rows += [_row(name, values) for name, values in result["ratios"].items()]
     rounding = ", ".join(f"{row['max']:.1g} in a {row['unit']} ({row['network']})" for row in result["rounding"])
     note = (
         f"Largest effect of fp16 weights: {rounding}. The page has "
-        f"{result['megabytes']['page']:.2f} MB. {machine_line(result['machine'])} {result['machine']['browser']}."
+        f"{result['megabytes']:.2f} MB. {machine_line(result['machine'])} {result['machine']['browser']}."
     )
     return "\n".join([*table(RANGES, rows), "", note, ""])
 
