@@ -69,11 +69,6 @@ def render_one_speed(result: Mapping[str, Any]) -> str:
     return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
 
 
-def render_results(result: Mapping[str, Any]) -> str:
-    """Return the results of a benchmark that no page of the docs shows."""
-    return json.dumps(result["results"], indent=2)
-
-
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the results of one machine, by the name of what was timed, as one table."""
     rows = [row for name, result in results.items() for row in speed_rows(result, name)]
@@ -100,8 +95,8 @@ def render_operator(result: Mapping[str, Any]) -> str:
     for name, values in result["shapes"].items():
         times = [f"{values['milliseconds'][key]['median']:.3g}" for key in ("ours", "nn.LSTM")]
         ratios = [f"{values[f'to {key}']['median']:.2f}" for key in ("nn.LSTM", "the limit", "the loop")]
-        bf16, peaks = result["bf16"].get(name), result["peak_megabytes"].get(name)
-        measured = f"{bf16['to fp32']['median']:.2f}" if bf16 else ""
+        bf16, peaks = values.get("bf16 to fp32"), result["peak_megabytes"].get(name)
+        measured = f"{bf16['median']:.2f}" if bf16 else ""
         memory = f"{peaks['ours']:.0f}, {peaks['nn.LSTM']:.0f}" if peaks else ""
         rows.append([name.replace(",", ", "), *times, *ratios, measured, memory])
     titles = [
@@ -338,7 +333,7 @@ RENDER: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "checked_files": render_checked,
     "deploy": render_deploy,
     "diagnosis": render_diagnosis,
-    "experiments": render_results,
+    "experiments": lambda result: json.dumps(result["results"], indent=2),
     "explorer": render_explorer,
     "explorer_training": render_training,
     "gan_quality": render_recipes,
