@@ -35,7 +35,6 @@ def main() -> None:
             parser.error(f"{name} is unknown; choose from {', '.join(QUICK + SLOW)}")
         print(f"measuring {name} ...", file=sys.stderr)
         result = importlib.import_module(f"benchmarks.{name}").main()
-        RESULTS.mkdir(parents=True, exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
         print(RENDER[name](result))
 

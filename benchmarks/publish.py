@@ -77,9 +77,7 @@ def take_over(report: Path) -> None:
         "lstm": rows("lstm"),
         "gan": rows("gan"),
     }
-    MEASUREMENTS.mkdir(parents=True, exist_ok=True)
     (MEASUREMENTS / "report.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    PICTURES.mkdir(exist_ok=True)
     for name, source in PICTURE_NAMES.items():
         shutil.copyfile(report / "figures" / f"{source}.png", PICTURES / f"{name}.png")
 
