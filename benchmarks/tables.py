@@ -13,8 +13,6 @@ from reviver.text import show_spread
 RANGES = ("", "median", "range")
 """Titles of a table of `_row`."""
 
-SHAPE = "B, T, I, H"
-
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a table as lines of Markdown; a row may leave out empty cells at its end."""
@@ -64,11 +62,6 @@ def render_published(result: Mapping[str, Any]) -> str:
     return "\n".join([*table(titles, rows), "", machine_line(result["machine"]), ""])
 
 
-def render_one_speed(result: Mapping[str, Any]) -> str:
-    """Return the times and ratios of one benchmark as Markdown."""
-    return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
-
-
 def render_speed(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the results of one machine, by the name of what was timed, as one table."""
     rows = [row for name, result in results.items() for row in speed_rows(result, name)]
@@ -108,7 +101,7 @@ def render_operator(result: Mapping[str, Any]) -> str:
         "bf16 to fp32",
         "peak MB of both",
     ]
-    return "\n".join([*table((SHAPE, *titles), rows), "", f"Medians. {machine_line(result['machine'])}", ""])
+    return "\n".join([*table(("B, T, I, H", *titles), rows), "", f"Medians. {machine_line(result['machine'])}", ""])
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:
@@ -328,7 +321,7 @@ def render_deploy(result: Mapping[str, Any]) -> str:
 
 
 RENDER: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    **dict.fromkeys(("startup", "lstm_epochs", "gan_epoch", "cells"), render_one_speed),
+    **dict.fromkeys(("startup", "lstm_epochs", "gan_epoch", "cells"), lambda result: render_speed({"": result})),
     "cell_calibration": render_calibration,
     "checked_files": render_checked,
     "deploy": render_deploy,
