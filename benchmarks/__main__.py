@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.tables import render
+from benchmarks.tables import RENDER
 
 QUICK = ("startup", "lstm_epochs", "gan_epoch")
 SLOW = (
@@ -35,9 +35,8 @@ def main() -> None:
             parser.error(f"{name} is unknown; choose from {', '.join(QUICK + SLOW)}")
         print(f"measuring {name} ...", file=sys.stderr)
         result = importlib.import_module(f"benchmarks.{name}").main()
-        RESULTS.mkdir(parents=True, exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-        print(render(result))
+        print(RENDER[name](result))
 
 
 if __name__ == "__main__":

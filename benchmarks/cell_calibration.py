@@ -16,7 +16,7 @@ from reviver.recurrent.grammar import load_cell
 from reviver.show import cell_trials
 from reviver.show.cell_trials import FULL_ONLY, CellRun
 from reviver.show.cell_verdicts import NO_DIFFERENCE, compare, read_records
-from reviver.sweep.driver import open_sweep, run_trials
+from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool
 
 LSTM = load_cell("lstm").text
@@ -46,7 +46,6 @@ def main() -> dict[str, Any]:
     """Train all texts, and draw."""
     texts = {"lstm": "lstm", "renamed": RENAMED, **DEFECTS}
     folder = ROOT / "runs" / "cell-calibration"
-    open_sweep(folder)
     rates = {("lstm", name): row["rate"] for name, row in read_records()["cells"]["lstm"]["abilities"].items()}
     others = {name: text for name, text in texts.items() if name != "lstm"}
     rates |= cell_trials.choose_rates(

@@ -1,11 +1,10 @@
 """Measure the built-in cells for `reviver lstm benchmark`, which ships what comes out. Takes half an hour.
 
-    python -m benchmarks.cell_records [--jobs N]
+    python -m benchmarks.cell_records
 
 The trainings are a sweep in runs/cell-records; finished ones are not repeated.
 """
 
-from argparse import ArgumentParser
 from typing import Any
 
 from benchmarks.measure import ROOT, machine
@@ -16,26 +15,22 @@ from reviver.show import cell_trials
 from reviver.show.cell_card import FAILED
 from reviver.show.cell_trials import ABILITIES, CellRun
 from reviver.show.cell_verdicts import RECORDS, hash_of
-from reviver.sweep.driver import open_sweep, run_trials
+from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool
 
 
 def main() -> None:
     """Measure all cells, and write the records."""
-    parser = ArgumentParser(prog="python -m benchmarks.cell_records", description=__doc__)
-    parser.add_argument("--jobs", type=int, help="trainings that run at the same time; default: one per core")
-    jobs = parser.parse_args().jobs
     folder, cells = ROOT / "runs" / "cell-records", dict(zip(CELLS, CELLS, strict=True))
-    open_sweep(folder, "sweep")
     rates = cell_trials.choose_rates(
         cells,
         [*ABILITIES],
-        lambda trials: run_trials(folder, trials, Pool(jobs, threads=1), title="rates", progress=True),
+        lambda trials: run_trials(folder, trials, Pool(threads=1), title="rates", progress=True),
     )
     trials = cell_trials.trials_of(
         cells, ABILITIES, cell_trials.SEEDS, lambda *pair: [rates[pair]] if pair in rates else []
     )
-    outcomes = run_trials(folder, trials, Pool(jobs, threads=1), title="cells", progress=True)
+    outcomes = run_trials(folder, trials, Pool(threads=1), title="cells", progress=True)
     never = {"rate": None, "runs": [list(FAILED)] * len(cell_trials.SEEDS)}  # diverges at every rate
     rows: dict[str, Any] = {
         cell: {

@@ -59,24 +59,13 @@ def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
     return {name: run(layer, x) for name, layer in layers.items()}
 
 
-def forward(layer: nn.Module, x: torch.Tensor) -> Callable[[], object]:
-    """Return a function that runs a layer forward."""
-
-    def call() -> None:
-        with torch.no_grad():
-            layer(x)
-
-    return call
-
-
 def measure_step() -> dict[str, dict[str, float]]:
     """Return the seconds of one step of one sequence, of the GRU as text and of `torch.nn.GRU`."""
     x = torch.randn(1, 1, 10)
-    calls = {
-        name: forward(layer.eval(), x) for name, layer in (("text gru", RNN("gru", 10, 64)), ("nn.GRU", nn.GRU(10, 64)))
-    }
-    many = {name: lambda call=call: [call() for _ in range(200)] for name, call in calls.items()}
-    seconds = time_each(many, 20, time.thread_time)
+    layers = {"text gru": RNN("gru", 10, 64).eval(), "nn.GRU": nn.GRU(10, 64).eval()}
+    many = {name: lambda layer=layer: [layer(x) for _ in range(200)] for name, layer in layers.items()}
+    with torch.no_grad():
+        seconds = time_each(many, 20, time.thread_time)
     return {
         f"One step of one sequence, {name}": summary([one / 200 for one in found]) for name, found in seconds.items()
     }

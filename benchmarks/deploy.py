@@ -18,8 +18,8 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from benchmarks.measure import ROOT, machine
-from reviver import LSTMClassifier, RNNClassifier, load, to_c, train_lstm
+from benchmarks.measure import ROOT, machine, trained
+from reviver import LSTMClassifier, RNNClassifier, to_c, train_lstm
 from reviver.recurrent.classifier import RecurrentClassifier
 from reviver.recurrent.emit import layer_cells
 from reviver.recurrent.onnx import step_graph
@@ -33,6 +33,7 @@ SOURCES = {
 }
 FAST = ("-O3", "-march=native")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffreestanding")
+ZIG = (sys.executable, "-m", "ziglang", "cc")
 CORTEX = ("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp", "-Oz", "-fno-unwind-tables")
 TARGETS = {
     "Cortex-M4": CORTEX,
@@ -190,7 +191,7 @@ def measure_speed() -> dict[str, Any]:
 
 def measure_sizes() -> dict[str, Any]:
     """Return bytes of flash, of a state and of the stack on a Cortex-M4; and for which other processors it compiles."""
-    zig, found = (sys.executable, "-m", "ziglang", "cc"), {}
+    found = {}
     for cell, H, weights in (
         *(("lstm", 16, kind) for kind in ("float", "fp16", "int8")),
         *(("gru", 16, kind) for kind in ("float", "int8")),
@@ -201,13 +202,13 @@ def measure_sizes() -> dict[str, Any]:
         for target, flags in TARGETS.items():
             if target == "AVR" and H > 16:  # whose pointers have 16 bits
                 continue
-            compile_c(code, BOARD, name, (*flags, *STRICT, "-c"), zig)
+            compile_c(code, BOARD, name, (*flags, *STRICT, "-c"), ZIG)
             if target == "Cortex-M4":
                 row = subprocess.run(["size", "-A", FOLDER / name / "main"], check=True, capture_output=True, text=True)
                 sections = [line.split() for line in row.stdout.splitlines()]
                 kept = (".text", ".rodata", ".data")
                 flash = sum(int(words[1]) for words in sections if words and words[0].startswith(kept))
-                compile_c(code, BOARD, name, (*flags, "-std=c99", "-S"), zig)
+                compile_c(code, BOARD, name, (*flags, "-std=c99", "-S"), ZIG)
                 stack = stack_of((FOLDER / name / "main").read_text())
         found[f"{cell} {H} {weights}"] = {"flash": flash, "state": 4 * H * (2 if cell == "lstm" else 1), "stack": stack}
     return {"compiler": f"zig cc {' '.join(CORTEX)}", "compiles": list(TARGETS), "networks": found}
@@ -256,23 +257,31 @@ def random_text(rng: random.Random) -> str:
 
 
 def difference(
-    network: RecurrentClassifier, x: Tensor, name: str, flags: tuple[str, ...] = ("-O2",)
+    network: RecurrentClassifier,
+    name: str,
+    flags: tuple[str, ...] = ("-O2",),
+    compiler: tuple[str, ...] = ("gcc",),
+    emulator: tuple[str, ...] = (),
 ) -> tuple[float, float]:
-    """Return the largest difference of the logits after any step x [T, INPUTS] from float64: of C, and of the native pass."""
+    """Return the largest difference of the logits from float64 over 200 one-hot inputs: of C, and of the native pass."""
+    x = torch.eye(INPUTS)[torch.randint(INPUTS, (200,), generator=torch.Generator().manual_seed(0))]
     with torch.no_grad():
         native = network(x.unsqueeze(0), every_step=True)[0].double()
         exact = network.double()(x.double().unsqueeze(0), every_step=True)[0]
         network.float()
-    program = compile_c(to_c(network), LOGITS, name, (*flags, *STRICT))
-    output = subprocess.run([program], input=x.numpy().tobytes(), check=True, capture_output=True).stdout
-    found = torch.frombuffer(bytearray(output), dtype=torch.float32).view(len(x), -1).double()
+    found = logits_of(compile_c(to_c(network), LOGITS, name, (*flags, *STRICT), compiler), x, emulator).double()
     return (found - exact).abs().max().item(), (native - exact).abs().max().item()
 
 
+def logits_of(program: Path, x: Tensor, emulator: tuple[str, ...] = ()) -> Tensor:
+    """Return the logits of a program after each step of x [T, INPUTS]."""
+    output = subprocess.check_output([*emulator, program], input=x.numpy().tobytes())
+    return torch.frombuffer(bytearray(output), dtype=torch.float32).view(len(x), -1)
+
+
 def measure_differences(count: int = 500) -> dict[str, Any]:
-    """Return the largest differences from float64 over 200 steps of built-in and random texts, one-hot inputs."""
-    x = torch.eye(INPUTS)[torch.randint(INPUTS, (200,), generator=torch.Generator().manual_seed(0))]
-    built_in = {cell: difference(network_of(cell, 16), x, "difference") for cell in CELLS}
+    """Return the largest differences from float64 of built-in and random texts."""
+    built_in = {cell: difference(network_of(cell, 16), "difference") for cell in CELLS}
     rng, rows = random.Random(0), []
     for number in range(count):
         cell = random_text(rng)
@@ -280,11 +289,9 @@ def measure_differences(count: int = 500) -> dict[str, Any]:
             cell = random_text(rng)
         flags = ("-O2",) if number % 2 else ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
         network = network_of(cell, 16, number)
-        rows.append(difference(network, x, "difference", flags))
+        rows.append(difference(network, "difference", flags))
         if number % 10 == 0:
-            compile_c(
-                to_c(network), BOARD, "compiled", (*CORTEX, *STRICT, "-c"), (sys.executable, "-m", "ziglang", "cc")
-            )
+            compile_c(to_c(network), BOARD, "compiled", (*CORTEX, *STRICT, "-c"), ZIG)
     within = [(ours, native) for ours, native in rows if native <= 1e-5]
     result = {"built_in": {name: {"C": ours, "native": native} for name, (ours, native) in built_in.items()}}
     counted: dict[str, Any] = {
@@ -300,23 +307,11 @@ def measure_differences(count: int = 500) -> dict[str, Any]:
 def measure_emulated() -> dict[str, float]:
     """Return the largest difference from float64 in QEMU's emulation of other processors, of those that are installed."""
     targets = {"qemu-arm": ("thumb-linux-musleabihf", "-Oz"), "qemu-riscv64": ("riscv64-linux-musl", "-O2")}
-    x = torch.eye(INPUTS)[torch.randint(INPUTS, (200,), generator=torch.Generator().manual_seed(0))]
     found = {}
     for emulator, (target, level) in targets.items():
-        if not shutil.which(emulator):
-            continue
-        for cell in ("lstm", "gru", "slstm", "layer-norm"):
-            network = network_of(cell, 16)
-            zig = (sys.executable, "-m", "ziglang", "cc")
-            program = compile_c(
-                to_c(network), LOGITS, "emulated", ("-target", target, level, "-static", "-std=c99"), zig
-            )
-            output = subprocess.check_output([emulator, program], input=x.numpy().tobytes())
-            with torch.no_grad():
-                exact = network.double()(x.double().unsqueeze(0), every_step=True)[0].numpy()
-            found[f"{emulator} {cell}"] = float(
-                np.abs(np.frombuffer(output, np.float32).reshape(len(x), -1) - exact).max()
-            )
+        for cell in ("lstm", "gru", "slstm", "layer-norm") if shutil.which(emulator) else ():
+            flags = ("-target", target, level, "-static")
+            found[f"{emulator} {cell}"], _ = difference(network_of(cell, 16), "emulated", flags, ZIG, (emulator,))
     return found
 
 
@@ -331,9 +326,7 @@ def measure_stream(steps: int = 1_000_000) -> dict[str, Any]:
         network = (
             LSTMClassifier(INPUTS, 16, C, **shape) if cell == "lstm" else RNNClassifier(cell, INPUTS, 16, C, **shape)
         )
-        program = compile_c(to_c(network.eval()), LOGITS, "stream")
-        output = subprocess.run([program], input=x.numpy().tobytes(), check=True, capture_output=True).stdout
-        ours = torch.frombuffer(bytearray(output), dtype=torch.float32).view(steps, -1)
+        ours = logits_of(compile_c(to_c(network.eval()), LOGITS, "stream"), x)
         with torch.no_grad():
             h = network.double().recurrent(x.double().unsqueeze(0))[0][0]
             if pooling == "mean":
@@ -359,19 +352,13 @@ def measure_int8(seeds: int = 5) -> list[Mapping[str, Any]]:
     for name, settings in networks.items():
         for seed in range(seeds):
             path = FOLDER / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
-            if not path.exists():
-                train_lstm(path, seed=seed, progress=False, **settings)
-            run = load(path, "lstm")
+            run = trained(train_lstm, path, seed=seed, **settings)
             data = run.task.validation(run.config.length)
             row = {"network": name, "seed": seed, "Python": score(run.network, data, run.task.target).accuracy}
             for weights in ("float", "fp16", "int8"):
                 program = compile_c(to_c(run.network, weights=weights), LOGITS, "int8")  # type: ignore[arg-type]
-                answers = [
-                    subprocess.run([program], input=x.numpy().tobytes(), check=True, capture_output=True).stdout
-                    for x in data.encode()
-                ]
-                classes = np.array([np.frombuffer(answer, np.float32)[-C:].argmax() for answer in answers])
-                row[weights] = float((classes == data.targets.numpy()).mean())
+                classes = torch.stack([logits_of(program, x)[-1].argmax() for x in data.encode()])
+                row[weights] = (classes == data.targets).double().mean().item()
             rows.append(row)
             print(row, file=sys.stderr, flush=True)
     return rows

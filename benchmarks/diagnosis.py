@@ -6,16 +6,14 @@ The rules are read at the end, and as the page reads them, at each snapshot. FID
 are in runs/diagnosis; finished ones are not repeated. The rule for an LSTM is measured on the report's.
 """
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
 import torch
 
-from benchmarks.measure import ROOT, machine
-from reviver.run import load, train_gan, train_lstm
-from reviver.runs.folder import RunFolder
+from benchmarks.measure import ROOT, machine, trained
+from reviver.run import train_gan, train_lstm
 from reviver.train.diagnosis import RULES, diagnose, diagnose_gan, spread_of
 from reviver.train.gan.snapshots import read_snapshots
 
@@ -40,18 +38,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 LSTM_SEEDS = range(20)
 
 
-def trained(train: Callable[..., Any], folder: Path, seed: int, settings: Mapping[str, Any]) -> Any:
-    """Return a finished run; train it, or go on with it, unless it is."""
-    exists = (folder / "run.json").exists()
-    if exists and RunFolder.open(folder).status == "finished":
-        return load(folder)
-    return train(out=folder, seed=seed, device="cpu", resume=exists, **settings)
-
-
 def measure(what: str, changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Train a GAN unless that is done; return its FID, and which rules fire at its end and at any of its snapshots."""
     folder = RUNS / f"{what.replace(' ', '-').replace(',', '')}-{seed}"
-    run = trained(train_gan, folder, seed, {**SHORT, **changes})
+    run = trained(train_gan, folder, seed=seed, device="cpu", **SHORT, **changes)
     metrics, (first, *others) = run.folder.read_metrics(), read_snapshots(run.folder)
     at_any_time = {
         finding.rule
@@ -71,7 +61,7 @@ def main() -> dict[str, Any]:
     runs = [measure(what, changes, seed) for seed in SEEDS for what, changes in RECIPES.items()]
     dips = []
     for seed in LSTM_SEEDS:
-        run = trained(train_lstm, RUNS / f"lstm-{seed}", seed, {})
+        run = trained(train_lstm, RUNS / f"lstm-{seed}", seed=seed, device="cpu")
         dips.append([str(each) for each in diagnose(run.folder)])
     fired = {}
     for what in RECIPES:

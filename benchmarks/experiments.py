@@ -20,18 +20,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.measure import machine
-from reviver.data.build import build_task
+from benchmarks.measure import machine, trained
 from reviver.data.images.image_set import from_pixels
 from reviver.data.images.named import MNIST_30K, read_small_mnist
 from reviver.gan.sampling import generate_samples
 from reviver.recurrent.classifier import LSTMClassifier
-from reviver.run import load
-from reviver.runs.folder import RunFolder
+from reviver.run import train_gan, train_lstm
 from reviver.settings.gan import GANConfig
-from reviver.settings.lstm import LSTMConfig
-from reviver.settings.parts import Parts
-from reviver.train.gan import training as gan
 from reviver.train.lstm import training as lstm
 from reviver.train.lstm.scoring import score
 
@@ -67,16 +62,10 @@ def to_python(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def is_finished(path: Path) -> bool:
-    """Return whether a run folder has a finished training."""
-    return (path / "run.json").exists() and RunFolder.open(path).status == "finished"
-
-
-def train_lstm(settings: Settings, seed: int, path: Path) -> dict[str, float]:
+def measure_lstm(settings: Settings, seed: int, path: Path) -> dict[str, float]:
     """Train an LSTM; return its accuracy at length T and, of its last epoch, in training."""
     given = to_python(settings)
     forget_bias = given.pop("forget_bias", None)
-    config = LSTMConfig(**given, seed=seed)
     build = lstm.build_network
 
     def build_with_bias(*arguments: Any) -> Any:
@@ -87,12 +76,10 @@ def train_lstm(settings: Settings, seed: int, path: Path) -> dict[str, float]:
                 network.lstm.b_f.fill_(forget_bias)
         return network
 
-    if not is_finished(path):
-        with patch.object(lstm, "build_network", build_with_bias):
-            lstm.train(config, path, device="cpu", resume=(path / "run.json").exists())
-    run = load(path, "lstm")
+    with patch.object(lstm, "build_network", build_with_bias):
+        run = trained(train_lstm, path, seed=seed, device="cpu", **given)
     last = run.folder.read_metrics()[-1]
-    task = build_task(config)
+    task, config = run.task, run.config
     data = task.evaluation(config.length, 2000)[0] if config.curriculum else task.validation(config.length)
     return {
         "Accuracy, validation": score(run.network, data, task.target).accuracy,
@@ -105,15 +92,11 @@ def distance(images: Tensor) -> Tensor:
     return torch.pdist(images.flatten(1)).mean()
 
 
-def train_gan(settings: Settings, seed: int, path: Path) -> dict[str, float]:
+def measure_gan(settings: Settings, seed: int, path: Path) -> dict[str, float]:
     """Train a GAN; return what D says at the end, and how far apart samples are."""
-    given = to_python(settings)
-    loss = Exchanged if given.pop("labels", "right") == "exchanged" else "non-saturating"
-    named, parts = Parts.resolve({"loss": loss, **given})
-    config = GANConfig(data=MNIST_30K, eval_every=0, seed=seed, **named)
-    if not is_finished(path):
-        gan.train(config, path, parts=parts, device="cpu", resume=(path / "run.json").exists())
-    run = load(path, "gan")
+    given = {"preset": "original", **to_python(settings)}
+    loss = Exchanged if given.pop("labels", "right") == "exchanged" else None
+    run = trained(train_gan, path, loss=loss, data=MNIST_30K, eval_every=0, seed=seed, device="cpu", **given)
     last = run.folder.read_metrics()[-1]
     images, _ = generate_samples(run.generator, SAMPLES, seed)
     real = from_pixels(read_small_mnist().images[:SAMPLES])
@@ -128,7 +111,7 @@ def measure(kind: str, settings: Settings, seed: int) -> dict[str, float]:
     """Train a network unless that is done, and return its measures, which are fractions."""
     values = {name: zlib.crc32(value.encode()) if name == "cell" else value for name, value in settings.items()}
     name = "-".join([kind, *(f"{name}-{value}" for name, value in values.items()), f"seed-{seed}"])
-    found = (train_lstm if kind == "lstm" else train_gan)(settings, seed, RUNS / name)
+    found = (measure_lstm if kind == "lstm" else measure_gan)(settings, seed, RUNS / name)
     sys.stderr.write(f"{name}: {found}\n")
     return found
 

@@ -1,55 +1,26 @@
-"""Training in the explorer's page, in headless Chromium: the same losses as Python's, its speed, and how it draws meanwhile.
+"""Training in the explorer's page, in headless Chromium: the same losses as Python's, its speed, and how it draws meanwhile."""
 
-    npm ci --ignore-scripts --prefix web
-    npm install --ignore-scripts --no-package-lock --prefix benchmarks/tfjs
-    python -m benchmarks explorer_training
-
-TensorFlow.js trains the same networks in the same page, in turn. For that the page runs without its content security policy.
-"""
-
-import base64
 import json
 import re
-import subprocess
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import machine, ratio, summary
+from benchmarks.measure import machine, summary
 from reviver.explorer.page import build_page
 from reviver.run import train_lstm
 from reviver.settings.gan import GANConfig
 from reviver.settings.lstm import LSTMConfig
 from tools.chromium import open_browser
 
-TFJS = Path(__file__).parent / "tfjs"
-ESBUILD = Path(__file__).parents[1] / "web" / "node_modules" / ".bin" / "esbuild"
 ROUNDS, SEEDS = 5, 5
 DRAWN = {"LSTM": 700, "GAN": 8442}
 """Updates beside the drawing page: the whole of both runs, 100 epochs of the LSTM and 18 of the preset `quick`."""
 MAIN_THREAD = "CrRendererMain"
 TRAINED = 95
 """Validation accuracy of an LSTM that has learned, percent."""
-SIZES: Mapping[str, Mapping[str, Any]] = {
-    "lstm": {"length": 5, "hidden": 128, "classes": 10, "batch": 128, "learningRate": 1e-3},
-    "gan": {
-        "latentSize": 100,
-        "widths": [128, 256, 512, 1024],
-        "discriminatorWidths": [512, 256],
-        "pixels": 784,
-        "batch": 64,
-        "learningRate": 2e-4,
-    },
-}
-"""The report's networks for TensorFlow.js, see tfjs/training.js."""
-PEERS = {
-    "TensorFlow.js, WebAssembly, tuned": ("wasm", True),
-    "TensorFlow.js, WebAssembly": ("wasm", False),
-    "TensorFlow.js, CPU": ("cpu", False),
-}
-UPDATES = {"lstm": {"page": 100, "wasm": 20, "cpu": 1}, "gan": {"page": 20, "wasm": 4, "cpu": 1}}
+UPDATES = {"LSTM": 100, "GAN": 20}
 """Updates of a round."""
 TRAIN = """async ([kind, settings, updates]) => {
     const trainer = globalThis.trainers?.[kind] ?? reviver.trainer();
@@ -91,29 +62,23 @@ PRESS_START = """async ([updates, trained]) => {
 
 def main() -> dict[str, object]:
     """Measure a page without runs."""
-    if not ESBUILD.exists() or not (TFJS / "node_modules").exists():
-        raise SystemExit(
-            "there is no esbuild or no TensorFlow.js; run the two npm commands of benchmarks/explorer_training.py"
-        )
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
         page = Path(folder) / "explorer.html"
         build_page([]).save(page)
-        per_update, ratios, version = compare_with_tensorflow(browser, page)
         drawn = {name: draw(browser, page, name.lower(), count) for name, count in DRAWN.items()}
         return {
             "title": "Training in the explorer, in headless Chromium",
-            "machine": machine() | {"browser": f"Chromium {browser.version}", "TensorFlow.js": version},
-            "milliseconds_per_update": per_update,
-            "ratios": ratios,
+            "machine": machine() | {"browser": f"Chromium {browser.version}"},
+            "milliseconds_per_update": time_updates(browser, page),
             "beside_the_drawing_page": drawn,
             "differences": differences(browser, page, Path(folder)),
             "megabytes": {"page without runs": page.stat().st_size / 2**20},
         }
 
 
-def open_tab(browser: Any, page: Path, fragment: str = "", **options: Any) -> Any:
+def open_tab(browser: Any, page: Path, fragment: str = "") -> Any:
     """Open the page in a tab of its own, and wait until it has started."""
-    tab = browser.new_context(viewport={"width": 1280, "height": 900}, **options).new_page()
+    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     tab.set_default_timeout(600_000)
     tab.goto(page.as_uri() + fragment)
     tab.wait_for_function("() => globalThis.reviver && document.querySelector('.panel-body > *')")
@@ -126,39 +91,15 @@ def settings(kind: str, seed: int = 0) -> dict[str, Any]:
     return {re.sub(r"_(\w)", lambda match: match[1].upper(), name): value for name, value in values.items()}
 
 
-def compare_with_tensorflow(browser: Any, page: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Return the milliseconds of an update by network and contender, the ratios to the page's, and the version of TensorFlow.js."""
-    tab = open_tab(browser, page, bypass_csp=True)
-    options = ["training.js", "--bundle", "--minify", "--format=iife", "--log-level=error"]
-    tab.evaluate(subprocess.run([str(ESBUILD), *options], cwd=TFJS, check=True, capture_output=True, text=True).stdout)
-    files = (TFJS / "node_modules/@tensorflow/tfjs-backend-wasm/dist").glob("*.wasm")
-    head = "data:application/wasm;base64,"
-    tab.evaluate("tfjs.useFiles", {file.name: head + base64.b64encode(file.read_bytes()).decode() for file in files})
-
-    def milliseconds(kind: str, peer: str) -> float:
-        """Return the milliseconds of an update, after one that warms up; of the page if there is no peer."""
-        if not peer:
-            updates = UPDATES[kind]["page"]
-            return float(tab.evaluate(TRAIN, [kind, settings(kind), updates])["milliseconds"]) / updates
-        backend, is_tuned = PEERS[peer]
-        tab.evaluate("(values) => tfjs.prepare(...values)", [kind, backend, is_tuned, SIZES[kind]])
-        tab.evaluate("tfjs.run(1)")
-        updates = UPDATES[kind][backend]
-        return float(tab.evaluate("(updates) => tfjs.run(updates)", updates)) / updates
-
-    per_update: dict[str, Any] = {}
-    ratios: dict[str, Any] = {}
-    for kind, network in (("lstm", "LSTM"), ("gan", "GAN")):
-        milliseconds(kind, "")
-        rounds = [[milliseconds(kind, peer) for peer in ("", *PEERS)] for _ in range(ROUNDS)]
-        ours, *theirs = zip(*rounds, strict=True)
-        per_update[f"{network}, page"] = summary(list(ours))
-        for peer, times in zip(PEERS, theirs, strict=True):
-            per_update[f"{network}, {peer}"] = summary(list(times))
-            ratios[f"{network}, {peer}, ratio to the page"] = ratio(list(times), list(ours))
-    version = tab.evaluate("tfjs.version")
+def time_updates(browser: Any, page: Path) -> dict[str, Any]:
+    """Return the milliseconds of an update by network, after a round that warms up."""
+    tab, found = open_tab(browser, page), {}
+    for network, updates in UPDATES.items():
+        call = [network.lower(), settings(network.lower()), updates]
+        _, *rounds = [tab.evaluate(TRAIN, call)["milliseconds"] / updates for _ in range(1 + ROUNDS)]
+        found[network] = summary(rounds)
     tab.context.close()
-    return per_update, ratios, version
+    return found
 
 
 def draw(browser: Any, page: Path, network: str, updates: int) -> dict[str, float]:

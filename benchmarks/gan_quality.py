@@ -1,22 +1,26 @@
 """Scores of GAN recipes over seeds, evaluated during training. Takes hours.
 
-    python -m benchmarks.gan_quality [GOAL ...] [--seeds N] [--jobs N]
+    python -m benchmarks.gan_quality [GOAL ...] [--jobs N]
 
 They are a sweep in runs/gan-quality. Finished runs are not repeated, so the same command resumes after Ctrl-C. At the
 end docs/measurements/gan_quality.json, also after Ctrl-C, and the figure docs/pictures/gan-quality.png are updated.
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.measure import ROOT, Goal, Row, json_of, measure_goals, trained
+from benchmarks.measure import ROOT, Goal, measure_goals, trained
 from reviver.figures import CHANCE_COLOR, plain_log_ticks, save_figure, styled
 from reviver.gan.scores.monitor import find_collapse
+from reviver.run import train_gan
 from reviver.sweep.trials import Trial
 
 FIGURE = ROOT / "docs" / "pictures" / "gan-quality.png"
@@ -26,84 +30,47 @@ DRAWS = (1000, 1001, 1002)
 SCORES = ("fid", "fid_ratio", "kid", "precision", "recall", "density", "coverage", "class_kl")
 
 
-def mean_fid(row: Row) -> float:
-    """Return the FID of a run, over several draws of noise."""
-    return fmean(row.get("fid_draws", [row["fid"]]))
-
-
-def three_minutes(row: Row) -> bool:
-    low, high = row["class_fractions"]
-    is_diverse = row["recall"] >= 0.82 and row["coverage"] >= 0.74 and low >= 0.07 and high <= 0.13
-    return mean_fid(row) <= 4.5 and is_diverse and row["seconds"] <= 180
-
-
-def as_a_default(row: Row) -> bool:
-    return mean_fid(row) <= 20 and not row["collapsed"]
-
-
-def fifteen_minutes(row: Row) -> bool:
-    is_good = min(row["precision"], row["recall"]) >= 0.82 and row["coverage"] >= 0.73
-    return mean_fid(row) <= 2.8 and is_good and row["seconds"] <= 900
-
-
-def near_real_images(row: Row) -> bool:
-    return mean_fid(row) <= 1.15 * row["real_baseline"]["fid"]
-
-
 @dataclass(frozen=True)
 class Recipe(Goal):
     """A preset with some settings changed.
 
     Attributes:
-        preset: Preset, if it is not `name`.
-        changes: Options that change its settings.
         is_plotted: Whether the figure shows the recipe; all of them would hide each other.
-        eval_every: Epochs between evaluations.
     """
 
-    preset: str = ""
-    changes: tuple[str, ...] = ()
     is_plotted: bool = True
-    eval_every: int = 4
 
 
-THREE_MINUTES = "FID ≤ 4.5, recall ≥ .82, coverage ≥ .74, classes 7 to 13 %, ≤ 3 min"
-FIFTEEN_MINUTES = "FID ≤ 2.8, precision ≥ .82, recall ≥ .82, coverage ≥ .73, ≤ 15 min"
-DEFAULT = "FID ≤ 20, not collapsed"
-LONGEST = "FID ≤ 1.15 × that of real images"
-SHORT = ("--epochs", "20")
+SHORT, RARELY = {"epochs": 20}, {"eval_every": 10}
 RECIPES = (
     Recipe("public-script", "public script, eps 0.8", changes=SHORT),
     Recipe("report", "report", preset="original", changes=SHORT),
-    Recipe("best", "best", 5, THREE_MINUTES, three_minutes),
-    Recipe("best-long", "best, 150 epochs", 3, FIFTEEN_MINUTES, fifteen_minutes, eval_every=10),
-    Recipe("best-longest", "best, 400 epochs", 1, LONGEST, near_real_images, eval_every=10),
-    Recipe("quick", "quick, on half of the images", 10, DEFAULT, as_a_default, is_plotted=False, eval_every=6),
-    Recipe("public-script-200", "public script, 200 epochs", 1, preset="public-script", is_plotted=False),
-    Recipe("report-200", "report, 200 epochs", 1, preset="original", is_plotted=False),
+    Recipe("best", "best", 5),
+    Recipe("best-long", "best, 150 epochs", changes=RARELY),
+    Recipe("best-longest", "best, 400 epochs", 1, changes=RARELY),
+    Recipe("quick", "quick, on half of the images", 10, changes={"eval_every": 6}, is_plotted=False),
+    Recipe("public-script-200", "public script, 200 epochs", 1, "public-script", is_plotted=False),
+    Recipe("report-200", "report, 200 epochs", 1, "original", is_plotted=False),
 )
 
 
 def make_trial(recipe: Recipe, seed: int) -> Trial:
     """Return the trial that trains one seed of a recipe."""
-    evaluation = ("--eval-every", str(recipe.eval_every), "--eval-samples", str(NUM_SAMPLES))
-    command = ["reviver", "gan", "train", "--preset", recipe.preset or recipe.name, *recipe.changes, *evaluation]
-    arguments = {"seed": seed, "command": [*command, "--seed", str(seed)]}
-    return Trial(measure, arguments, {"recipe": recipe.name, "seed": seed})
+    evaluation = {"eval_every": 4, "eval_samples": NUM_SAMPLES}
+    settings = {"preset": recipe.preset or recipe.name, "seed": seed, **evaluation, **recipe.changes}
+    return Trial(measure, {"settings": settings}, {"recipe": recipe.name, "seed": seed})
 
 
-def measure(folder: Path, *, seed: int, command: list[str]) -> dict[str, Any]:
+def measure(folder: Path, *, settings: dict[str, Any]) -> dict[str, Any]:
     """Train a run in `folder`, resume it, or read it if it is finished; return its results."""
-    trained_run, peak_gb = trained(command, folder / "run")
-    record, scores = trained_run.record, trained_run.read_scores()
+    run = trained(train_gan, folder / "run", **settings)
+    record, scores = run.folder.record, run.folder.read_scores()
     last = scores[-1]
     return {
-        "seed": seed,
-        "command": " ".join(command),
+        **settings,
         "epochs": last["epoch"],
         "seconds": record["seconds"],
         "threads": record["hardware"]["threads"],
-        "peak_gb": peak_gb,
         "eval_seconds": record["eval_seconds"],
         "class_fractions": [min(last["class_fractions"]), max(last["class_fractions"])],
         "collapsed": find_collapse(scores) is not None,
@@ -120,8 +87,19 @@ def measure(folder: Path, *, seed: int, command: list[str]) -> dict[str, Any]:
 
 def evaluate(folder: Path, draw: int) -> float:
     """Return the FID of a finished run for a draw of noise, the seed `draw`."""
-    result = json_of("gan", "evaluate", str(folder), "--num-samples", str(NUM_SAMPLES), "--seed", str(draw))
-    return float(result["samples"]["fid"])
+    words = [
+        "gan",
+        "evaluate",
+        str(folder),
+        "--num-samples",
+        str(NUM_SAMPLES),
+        "--seed",
+        str(draw),
+        "--json",
+        "--quiet",
+    ]
+    result = subprocess.run([sys.executable, "-m", "reviver", *words], check=True, stdout=subprocess.PIPE)
+    return float(json.loads(result.stdout)["samples"]["fid"])
 
 
 def plot(recipes: Sequence[Mapping[str, Any]]) -> Figure:

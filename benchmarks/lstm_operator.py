@@ -85,7 +85,9 @@ def contenders(shape: Shape) -> dict[str, Callable[[], object]]:
     """What is timed for a shape."""
     ours, x = network(shape)
     theirs = ours.to_torch()
-    return {
+    in_bf16, _ = network(shape, "bf16") if shape in BF16_SHAPES else (None, None)
+    bf16 = {} if in_bf16 is None else {"bf16": lambda: step(in_bf16, lambda: in_bf16(x)[1][0])}
+    return bf16 | {
         "ours": lambda: step(ours, lambda: ours(x)[1][0]),
         "nn.LSTM": lambda: step(theirs, lambda: theirs(x)[1][0]),
         "loop": lambda: step(ours, lambda: loop(ours, x)),
@@ -101,20 +103,6 @@ def time_each(
         for name, run in runs.items():
             seconds[name] += alternate({name: run}, rounds=1, warmup=1, clock=clock)[name]
     return seconds
-
-
-def measure_bf16(shape: Shape) -> dict[str, object]:
-    """Time one shape in bf16 and in fp32."""
-
-    def run(precision: Precision) -> Callable[[], object]:
-        ours, x = network(shape, precision)
-        return lambda: step(ours, lambda: ours(x)[1][0])
-
-    seconds = time_each({"bf16": run("bf16"), "fp32": run("fp32")}, shape.rounds)
-    return {
-        "milliseconds": {name: summary([1e3 * s for s in values]) for name, values in seconds.items()},
-        "to fp32": ratio(seconds["bf16"], seconds["fp32"]),
-    }
 
 
 def sgemm_gigaflops(size: int = 1536, rounds: int = 10) -> dict[str, float]:
@@ -138,7 +126,8 @@ def measure(shape: Shape) -> dict[str, object]:
     faster = max(rates, key=rates.__getitem__)
     operations = (3 if shape.training else 1) * 2 * shape.B * shape.T * 4 * shape.H * (shape.H + shape.I)
     limit = operations / rates[faster] / 1e9
-    return {
+    bf16 = {"bf16 to fp32": ratio(seconds["bf16"], seconds["ours"])} if "bf16" in seconds else {}
+    return bf16 | {
         "milliseconds": {name: summary([1e3 * s for s in values]) for name, values in seconds.items()},
         "sgemm_gigaflops": rates,
         "limit": {"blas": faster, "milliseconds": 1e3 * limit},
@@ -179,7 +168,6 @@ def main() -> dict[str, object]:
         "title": "The native LSTM operator, dropout 0.5 at every step, forward and backward",
         "machine": machine(),
         "shapes": {shape.name: measure(shape) for shape in SHAPES},
-        "bf16": {shape.name: measure_bf16(shape) for shape in BF16_SHAPES},
         "peak_megabytes": {
             ",".join(map(str, shape)): {name: peak_megabytes(name, *shape) for name in ("ours", "nn.LSTM")}
             for shape in MEMORY_SHAPES

@@ -1,27 +1,24 @@
 """Common parts of benchmarks: alternating timings in one process, medians, the machine, and goals over seeds."""
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from reviver.errors import Interrupted, ReviverError
 from reviver.files.atomic import write_json
+from reviver.run import load
 from reviver.runs.environment import describe_machine
 from reviver.runs.folder import RunFolder
-from reviver.runs.session import handling_signals
 from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool
-from reviver.sweep.trials import Outcome, Trial, read_outcome, trial_folder
+from reviver.sweep.trials import Trial, read_outcome, trial_folder
+from reviver.system import limit_spinning
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,82 +55,31 @@ def machine() -> dict[str, object]:
     return {**describe_machine(torch.device("cpu")), "torch": torch.__version__}
 
 
-def trained(command: Sequence[str], folder: Path) -> tuple[RunFolder, float]:
-    """Run a training command into `folder`, resumed if it exists, unless the run is finished.
-
-    It is a process of its own, for its peak memory. A signal that stops this process is passed on, so that it saves.
-
-    Returns:
-        The run folder, and the peak memory of the process in GiB.
-
-    Raises:
-        Interrupted: if a signal stopped the training.
-        ReviverError: if the training failed.
-    """
+def trained(train: Callable[..., Any], folder: Path, **settings: Any) -> Any:
+    """Return the finished run in `folder`; unless it is finished, `train` begins it or goes on with it."""
     exists = (folder / "run.json").exists()
-    while exists and RunFolder.open(folder).is_training:  # the training of a worker that died
-        time.sleep(1.0)
-    peak = folder / "peak.json"
-    if not exists or RunFolder.open(folder).status != "finished":
-        status, peak_gb = run_measured([*command, "--quiet", "--out", str(folder), *(["--resume"] if exists else [])])
-        if status != 0:
-            raise ReviverError(f"{' '.join(command)} failed with status {status}")
-        peak.write_text(json.dumps(peak_gb))
-    return RunFolder.open(folder), float(json.loads(peak.read_text()))
-
-
-def json_of(*words: str) -> dict[str, Any]:
-    """Run a command of `reviver` with `--json`, and return its result."""
-    command = [sys.executable, "-m", "reviver", *words, "--json", "--quiet"]
-    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return result
-
-
-def run_measured(command: Sequence[str]) -> tuple[int, float]:
-    """Run a module of Python with its arguments; return its exit status and its peak memory in GiB.
-
-    Raises:
-        Interrupted: if a signal stopped this process, which passed it on.
-    """
-    signals: list[int] = []
-    process: subprocess.Popen[bytes] | None = None
-
-    def pass_on(number: int, _: object) -> None:
-        if not signals and process is not None:  # training ends without saving at the second signal
-            process.send_signal(number)
-        signals.append(number)
-
-    with handling_signals(pass_on):
-        process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
-        if signals:  # it arrived before there was a process
-            process.send_signal(signals[0])
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)  # otherwise it would wait for the process again
-    if signals:
-        raise Interrupted(f"{' '.join(command)}: stopped", signals[0])
-    return process.returncode, usage.ru_maxrss / 2**20
-
-
-Row = Mapping[str, Any]
+    if exists and RunFolder.open(folder).status == "finished":
+        return load(folder)
+    return train(folder, resume=exists, progress=False, **settings)
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Measurement over seeds, and the target of its runs.
+    """A preset with some changed settings, which is measured over seeds.
 
     Attributes:
         name: Name on the command line.
         what: Name in tables.
         seeds: Number of seeds.
-        target: The target in words; empty if there is none.
-        reached: Whether the results of a run reach it.
+        preset: Preset, if it is not `name`.
+        changes: Settings that change the preset.
     """
 
     name: str
     what: str
     seeds: int = 3
-    target: str = ""
-    reached: Callable[[Row], bool] | None = None
+    preset: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 AnyGoal = TypeVar("AnyGoal", bound=Goal)
@@ -154,62 +100,25 @@ def measure_goals(
     parser = ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     known = [goal.name for goal in goals]
     parser.add_argument("names", nargs="*", metavar="GOAL", help=f"one of {', '.join(known)}; default: all")
-    parser.add_argument("--seeds", type=int, help="maximum number of seeds of a goal; default: that of its target")
     parser.add_argument("--jobs", type=int, default=1, help="parallel runs, which share the cores; default: 1")
     options = parser.parse_args()
     if unknown := set(options.names) - set(known):
         parser.error(f"{', '.join(unknown)}: unknown; choose from {', '.join(known)}")
-    if options.jobs < 1:
-        parser.error(f"--jobs must be at least 1, got {options.jobs}")
-    trials = {
-        goal: [make_trial(goal, seed) for seed in range(min(goal.seeds, options.seeds or goal.seeds))]
-        for goal in goals
-        if goal.name in (options.names or known)
-    }
+    chosen = [goal for goal in goals if goal.name in (options.names or known)]
+    trials = {goal.name: [make_trial(goal, seed) for seed in range(goal.seeds)] for goal in chosen}
     all_trials = [trial for of_goal in trials.values() for trial in of_goal]
+    limit_spinning()  # as the command does, for the processes of the trials
     try:
-        run_trials(runs, all_trials, Pool(options.jobs), retry_failed=True, title=title, progress=True)
-    except Interrupted as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(error.exit_code) from error
+        outcomes = run_trials(runs, all_trials, Pool(options.jobs), retry_failed=True, title=title, progress=True)
     finally:
-        outcomes = {trial.key: read_outcome(trial_folder(runs, trial)) for trial in all_trials}
-        results = save_results(title, path, known, trials, outcomes)
-    failed = [outcome for outcome in outcomes.values() if outcome is not None and outcome.status == "failed"]
-    for outcome in failed:
-        sys.stderr.write(f"{runs / 'trials' / outcome.key}: {outcome.error}\n")
-    if failed:
-        raise SystemExit(1)
-    return results
-
-
-def save_results(
-    title: str,
-    path: Path,
-    known: Sequence[str],
-    trials: Mapping[AnyGoal, Sequence[Trial]],
-    outcomes: Mapping[str, Outcome | None],
-) -> dict[str, Any]:
-    """Add the rows of goals of which at least one trial is done to the results at `path`, and return all results.
-
-    Whether a row reaches the target is not in the outcome of its trial, since targets change.
-    """
-    results: dict[str, Any] = {"title": title, "goals": {}}
-    if path.exists():
         results = json.loads(path.read_text(encoding="utf-8"))
-    here = machine()
-    first = results.setdefault("machine", here)
-    for goal, of_goal in trials.items():
-        found = [outcomes[trial.key] for trial in of_goal]
-        rows = [dict(outcome.result) for outcome in found if outcome is not None and outcome.result]
-        if goal.reached is not None:
-            rows = [{**row, "reached": goal.reached(row)} for row in rows]
-        if rows:
-            elsewhere = {} if here == first else {"machine": here}
-            results["goals"][goal.name] = {"what": goal.what, "target": goal.target, "rows": rows, **elsewhere}
-    goals = results["goals"]  # also those of earlier commits, whose rows their pages show
-    results["goals"] = {
-        name: goals[name] for name in sorted(goals, key=lambda name: known.index(name) if name in known else len(known))
-    }
-    write_json(path, results)
+        for goal in chosen:
+            found = [read_outcome(trial_folder(runs, trial)) for trial in trials[goal.name]]
+            rows = [outcome.result for outcome in found if outcome is not None and outcome.result]
+            elsewhere = {} if machine() == results["machine"] else {"machine": machine()}
+            if rows:
+                results["goals"][goal.name] = {"what": goal.what, "rows": rows, **elsewhere}
+        write_json(path, results)
+    if failed := [key for key, outcome in outcomes.items() if outcome.status == "failed"]:
+        raise SystemExit(f"failed: {', '.join(failed)}; see traceback.txt in {runs / 'trials'}")
     return results

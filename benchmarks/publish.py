@@ -10,7 +10,7 @@ import html
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +48,6 @@ PICTURE_NAMES = {
     "interpolation": "interpolation",
 }
 """Pictures of the report that README shows, by their names here and there."""
-PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "operator": ("lstm_operator", tables.render),
-    "cells": ("cells", tables.render),
-    "deploy": ("deploy", tables.render),
-    "explorer": ("explorer", tables.render),
-    "explorer_training": ("explorer_training", tables.render),
-    "recall": ("recall", tables.render_goals),
-    "curve": ("recall_curve", tables.render_curve),
-    "cell_recall": ("cell_recall", tables.render_cells),
-    "cell_calibration": ("cell_calibration", tables.render_calibration),
-    "published_rows": ("published_rows", tables.render_published),
-    "checked": ("checked_files", tables.render_checked),
-    "diagnosis": ("diagnosis", tables.render),
-    "quality": ("gan_quality", tables.render_recipes),
-}
-"""Parts of a page by their name: the measurement, and the function that writes it as Markdown."""
 
 
 def comparison(page: str, name: str) -> list[list[str]]:
@@ -93,9 +77,7 @@ def take_over(report: Path) -> None:
         "lstm": rows("lstm"),
         "gan": rows("gan"),
     }
-    MEASUREMENTS.mkdir(parents=True, exist_ok=True)
     (MEASUREMENTS / "report.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    PICTURES.mkdir(exist_ok=True)
     for name, source in PICTURE_NAMES.items():
         shutil.copyfile(report / "figures" / f"{source}.png", PICTURES / f"{name}.png")
 
@@ -110,9 +92,8 @@ def block(name: str) -> str:
     if name == "speed":
         paths = {what: MEASUREMENTS / f"{file}.json" for file, what in SPEED.items()}
         return tables.render_speed({what: read(path) for what, path in paths.items() if path.exists()})
-    if name in PARTS:
-        file, render_part = PARTS[name]
-        return render_part(read(MEASUREMENTS / f"{file}.json"))
+    if name in tables.RENDER:
+        return tables.RENDER[name](read(MEASUREMENTS / f"{name}.json"))
     result = read(MEASUREMENTS / "report.json")
     rows = [*result["lstm"], *result["gan"]] if name == "summary" else result[name]
     shown = [

@@ -18,7 +18,7 @@ from benchmarks.measure import ROOT, machine
 from reviver import RNN
 from reviver.settings.lstm_network import CELLS
 from reviver.settings.tasks import DEFINITIONS
-from reviver.sweep.driver import open_sweep, run_trials
+from reviver.sweep.driver import run_trials
 from reviver.sweep.engines import Pool
 from reviver.sweep.trials import Trial
 
@@ -184,7 +184,6 @@ def run_trial(folder: Path, *, task: str, cell: str, rate: float, seed: int) -> 
 def main() -> dict[str, Any]:
     """Train all networks; return what each paper says, and what was measured."""
     folder = ROOT / "runs" / "published-rows"
-    open_sweep(folder)
     points = [
         {"task": task, "cell": cell, "rate": rate, "seed": seed}
         for task, settings in SETTINGS.items()

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -13,35 +13,12 @@ from reviver.text import show_spread
 RANGES = ("", "median", "range")
 """Titles of a table of `_row`."""
 
-SHAPE = "B, T, I, H"
-
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a table as lines of Markdown; a row may leave out empty cells at its end."""
     padded = [[*row, *[""] * (len(titles) - len(row))] for row in (titles, *rows)]
     head, *lines = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in padded)
     return [head, "|---" * len(titles) + "|", *lines]
-
-
-def render(result: Mapping[str, Any]) -> str:
-    """Return one result as a table and its machine."""
-    if "shapes" in result:
-        return render_operator(result)
-    if "milliseconds_per_update" in result:
-        return render_training(result)
-    if "milliseconds_per_call" in result:
-        return render_explorer(result)
-    if "fired" in result:
-        return render_diagnosis(result)
-    if "results" in result:  # what the page shows of it are the results themselves
-        return json.dumps(result["results"], indent=2)
-    if "nanoseconds_per_step" in result:
-        return render_deploy(result)
-    if result["title"].startswith("Calibration"):
-        return render_calibration(result)
-    if result["title"].startswith("Rows of papers"):
-        return render_published(result)
-    return "\n".join([*table(RANGES, speed_rows(result)), "", machine_line(result["machine"]), ""])
 
 
 def render_diagnosis(result: Mapping[str, Any]) -> str:
@@ -111,8 +88,8 @@ def render_operator(result: Mapping[str, Any]) -> str:
     for name, values in result["shapes"].items():
         times = [f"{values['milliseconds'][key]['median']:.3g}" for key in ("ours", "nn.LSTM")]
         ratios = [f"{values[f'to {key}']['median']:.2f}" for key in ("nn.LSTM", "the limit", "the loop")]
-        bf16, peaks = result["bf16"].get(name), result["peak_megabytes"].get(name)
-        measured = f"{bf16['to fp32']['median']:.2f}" if bf16 else ""
+        bf16, peaks = values.get("bf16 to fp32"), result["peak_megabytes"].get(name)
+        measured = f"{bf16['median']:.2f}" if bf16 else ""
         memory = f"{peaks['ours']:.0f}, {peaks['nn.LSTM']:.0f}" if peaks else ""
         rows.append([name.replace(",", ", "), *times, *ratios, measured, memory])
     titles = [
@@ -124,39 +101,34 @@ def render_operator(result: Mapping[str, Any]) -> str:
         "bf16 to fp32",
         "peak MB of both",
     ]
-    return "\n".join([*table((SHAPE, *titles), rows), "", f"Medians. {machine_line(result['machine'])}", ""])
+    return "\n".join([*table(("B, T, I, H", *titles), rows), "", f"Medians. {machine_line(result['machine'])}", ""])
 
 
 def render_explorer(result: Mapping[str, Any]) -> str:
-    """Return the result of `explorer` as Markdown: speed, precision and size."""
+    """Return the result of `explorer` as Markdown: speed and size."""
     rows = [_row(f"{name}, ms", values) for name, values in result["milliseconds_per_call"].items()]
-    rows += [_row(name, values) for name, values in result["ratios"].items()]
     rounding = ", ".join(f"{row['max']:.1g} in a {row['unit']} ({row['network']})" for row in result["rounding"])
     note = (
         f"Largest effect of fp16 weights: {rounding}. The page has "
-        f"{result['megabytes']['page']:.2f} MB. {machine_line(result['machine'])} {result['machine']['browser']}."
+        f"{result['megabytes']:.2f} MB. {machine_line(result['machine'])} {result['machine']['browser']}."
     )
     return "\n".join([*table(RANGES, rows), "", note, ""])
 
 
 def render_training(result: Mapping[str, Any]) -> str:
-    """Return the result of `explorer_training` as Markdown: speed beside a peer, smoothness and differences from Python."""
+    """Return the result of `explorer_training` as Markdown: speed, smoothness and differences from Python."""
     networks = result["beside_the_drawing_page"]
 
-    def row(name: str, values: Iterable[Mapping[str, float]]) -> list[str]:
-        return [name, *(f"{value['median']:.3g} ({value['min']:.3g}–{value['max']:.3g})" for value in values)]
-
-    updates = result["milliseconds_per_update"]
-    rows = [row("an update, ms", (updates[f"{network}, page"] for network in networks))]
-    peers = dict.fromkeys(name.split(", ", 1)[1] for name in result["ratios"])
-    rows += [row(peer, (result["ratios"][f"{network}, {peer}"] for network in networks)) for peer in peers]
+    updates = [result["milliseconds_per_update"][network] for network in networks]
+    shown = (f"{value['median']:.3g} ({value['min']:.3g}–{value['max']:.3g})" for value in updates)
+    rows = [["an update, ms", *shown]]
     measures = dict.fromkeys(name for values in networks.values() for name in values)
     rows += [
         [name, *(f"{values[name]:.3g}" if name in values else "" for values in networks.values())] for name in measures
     ]
     differences = "; ".join(f"{name}: {value:.2g}" for name, value in result["differences"].items())
     machine = result["machine"]
-    note = f"{differences}. {machine_line(machine)} {machine['browser']}, TensorFlow.js {machine['TensorFlow.js']}."
+    note = f"{differences}. {machine_line(machine)} {machine['browser']}."
     return "\n".join([*table(("", *networks), rows), "", note, ""])
 
 
@@ -221,39 +193,6 @@ def render_curve(result: Mapping[str, Any]) -> str:
         f"sequences. Last: the longest T of each seed that passed 99 % in training. {machine_line(result['machine'])}"
     )
     return "\n".join([*table(("", *(f"T = {_number(length)}" for length in lengths), "passed"), rows), "", note, ""])
-
-
-def render_cells(result: Mapping[str, Any]) -> str:
-    """Return the result of `cell_recall` as Markdown: how far each cell recalls, without and with dropout of h."""
-    found = {(row["cell"], row["dropout"]): row for row in result["cells"]}
-    rates = sorted({rate for _, rate in found})
-    rows = []
-    for name in dict.fromkeys(name for name, _ in found):
-        cells = []
-        for rate in rates:
-            row = found.get((name, rate))
-            if row is None:
-                cells += ["", "", ""]
-                continue
-            pairs = zip(row["updates"], row["longest"], strict=True)
-            done = [updates for updates, longest in pairs if longest >= row["length"]]
-            updates = f"{_number(median(done))} ({_range(done)})" if done else "–"
-            cells += [f"{len(done)} of {len(row['longest'])}", _range(row["longest"]), updates]
-        any_row = next(row for (one, _), row in found.items() if one == name)
-        rows.append([name, _number(any_row["weights"]), *cells])
-    length = _number(result["cells"][0]["length"])
-    commands = ", ".join(f"`{command}`" for command in result["commands"])
-    titles = [
-        f"{'no dropout' if rate == 0 else f'dropout {rate:g}'}: {what}"
-        for rate in rates
-        for what in (f"seeds at T = {length}", "longest T", "updates")
-    ]
-    note = (
-        f"Longest T: the longest palindromes that a run passed in its curriculum, the range over the seeds. Updates: until T = "
-        f"{length} passed, median (range) over the seeds that did. –: none. Runs beside other work. {commands}. "
-        f"{machine_line(result['machine'])}"
-    )
-    return "\n".join([*table(("cell", "weights", *titles), rows), "", note, ""])
 
 
 def render_recipes(result: Mapping[str, Any]) -> str:
@@ -379,3 +318,21 @@ def render_deploy(result: Mapping[str, Any]) -> str:
     ]
     lines += ["", *table(["validation accuracy, %", *formats], accuracies)]
     return "\n".join([*lines, "", machine_line(result["machine"]), ""])
+
+
+RENDER: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    **dict.fromkeys(("startup", "lstm_epochs", "gan_epoch", "cells"), lambda result: render_speed({"": result})),
+    "cell_calibration": render_calibration,
+    "checked_files": render_checked,
+    "deploy": render_deploy,
+    "diagnosis": render_diagnosis,
+    "experiments": lambda result: json.dumps(result["results"], indent=2),
+    "explorer": render_explorer,
+    "explorer_training": render_training,
+    "gan_quality": render_recipes,
+    "lstm_operator": render_operator,
+    "published_rows": render_published,
+    "recall": render_goals,
+    "recall_curve": render_curve,
+}
+"""The functions that write measurements as Markdown, by the names of their files."""

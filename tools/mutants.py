@@ -1,6 +1,6 @@
 """Random mutants of the Python code: how many do the tests notice? `make mutants` runs it.
 
-    python -m tools.mutants [--seed N] [--size 600] [--processes 2] [--timeout 120] [--map FILE] [--only TEXT]
+    python -m tools.mutants [--seed N] [--size 600]
 
 A mutant is one change in a function: of an operator, a constant, an argument, an assignment, a result or a call. Texts for
 people, which have spaces, stay. Coverage says which tests run a line. Each mutant is made in a forked
@@ -48,6 +48,8 @@ TESTS += ["not (keep_torchs_rules or learns_a_length or system_call)"]
 """All but slow ones, where quicker ones notice the same."""
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "--tb=line"]
 SECONDS = 40.0
+TIMEOUT, PROCESSES = 120, 2
+"""Seconds of a test that hangs, and mutants that are tried at a time."""
 SWAPPED: dict[type[ast.AST], type[Any]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -221,7 +223,7 @@ def measure(path: Path) -> None:
     path.write_text(json.dumps({"seconds": found.seconds, "failed": found.failed, "lines": lines}))
 
 
-def meet(mutant: Mutant, tests: list[str], seconds: float, timeout: float, folder: Path) -> None:
+def meet(mutant: Mutant, tests: list[str], seconds: float, folder: Path) -> None:
     """Run tests of so many seconds on a mutant, and exit with pytest's code. Programs that a test starts read `folder`."""
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / Path(mutant.path).relative_to(ROOT)).write_text(mutant.text, encoding="utf-8")
@@ -234,10 +236,10 @@ def meet(mutant: Mutant, tests: list[str], seconds: float, timeout: float, folde
         os.dup2(nothing.fileno(), 2)
     os.setsid()
     apply(mutant)
-    os._exit(int(pytest.main(["-x", f"--timeout={timeout}", *OPTIONS, *tests])))
+    os._exit(int(pytest.main(["-x", f"--timeout={TIMEOUT}", *OPTIONS, *tests])))
 
 
-def work(mutants: list[Mutant], known: dict[str, Any], timeout: float, outcomes: Any) -> None:
+def work(mutants: list[Mutant], known: dict[str, Any], outcomes: Any) -> None:
     """Try mutants, one after another."""
     for mutant in mutants:
         contexts = known["lines"].get(mutant.path, {})
@@ -252,7 +254,7 @@ def work(mutants: list[Mutant], known: dict[str, Any], timeout: float, outcomes:
             seconds += known["seconds"][name]
             tests += [name] if not tests or seconds <= SECONDS else []
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-            arguments = (mutant, tests, min(seconds, SECONDS), timeout, Path(folder))
+            arguments = (mutant, tests, min(seconds, SECONDS), Path(folder))
             process = multiprocessing.Process(target=meet, args=arguments)
             if tests:
                 process.start()
@@ -268,25 +270,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="a new one by default")
     parser.add_argument("--size", type=int, default=600, help="mutants to try")
-    parser.add_argument("--processes", type=int, default=2, help="mutants to try at a time")
-    parser.add_argument(
-        "--timeout", type=float, default=120, help="seconds of a test that hangs; more if others compute"
-    )
-    parser.add_argument("--map", type=Path, help="file that keeps which tests run a line; read if it is there")
-    parser.add_argument("--only", default="", help="draw of files only whose path has this text")
     given = parser.parse_args()
-    seed, size, processes = given.seed, given.size, given.processes
-    print(f"seed {seed}", flush=True)
+    print(f"seed {given.seed}", flush=True)
     multiprocessing.set_start_method("fork")
     torch.set_num_threads(1)  # a fork of a process that has used more hangs
     os.chdir(ROOT)
     if pytest.main(["--collect-only", "-qqq", *OPTIONS, *TESTS]):  # so that a fork has imported everything
         raise SystemExit("the tests cannot be collected")
-    where = given.map or Path(tempfile.mkdtemp()) / "map.json"
-    if not where.exists():
-        measuring = multiprocessing.Process(target=measure, args=(where,))
-        measuring.start()
-        measuring.join()
+    where = Path(tempfile.mkdtemp()) / "map.json"
+    measuring = multiprocessing.Process(target=measure, args=(where,))
+    measuring.start()
+    measuring.join()
     known = json.loads(where.read_text())
     print(f"{len(known['seconds'])} tests; left out, since they fail without a mutant: {known['failed']}", flush=True)
     top = ROOT / "src/reviver"
@@ -295,12 +289,12 @@ def main() -> None:
         for source in SOURCES
         for path in sorted([top / source] if ".py" in source else (top / source).rglob("*.py"))
     ]
-    everything = [mutant for path in paths if given.only in str(path) for mutant in mutants_of(path)]
-    sample = random.Random(seed).sample(everything, min(size, len(everything)))
+    everything = [mutant for path in paths for mutant in mutants_of(path)]
+    sample = random.Random(given.seed).sample(everything, min(given.size, len(everything)))
     print(f"{len(sample)} of {len(everything)} mutants", flush=True)
     outcomes: Any = multiprocessing.SimpleQueue()
-    for k in range(processes):
-        multiprocessing.Process(target=work, args=(sample[k::processes], known, given.timeout, outcomes)).start()
+    for k in range(PROCESSES):
+        multiprocessing.Process(target=work, args=(sample[k::PROCESSES], known, outcomes)).start()
     counts: Counter[str] = Counter()
     for number in range(1, len(sample) + 1):
         name, kind = outcomes.get()

@@ -1,7 +1,5 @@
 """Mutants of the native kernel, made by hand: each must be noticed by the kernel's tests. `make mutants-native` runs it.
 
-    python -m tools.native_mutants [NUMBER ...]
-
 Each mutant is applied to a copy of the sources, compiled, and tested up to the first failure, in a forked process, which
 may crash. The sources as they are come first and must pass.
 """
@@ -129,15 +127,13 @@ def has_bf16() -> bool:
 
 
 def main() -> None:
-    """Test the mutants of the given numbers, or all; exit with 1 if one is not noticed."""
-    chosen = [int(number) for number in sys.argv[1:]] or range(len(MUTANTS))
+    """Test all mutants; exit with 1 if one is not noticed."""
     noticed, survivors = 0, []
     torch.set_num_threads(1)  # a fork of a process that has used more hangs
     with tempfile.TemporaryDirectory() as name:
         if notices(None, Path(name) / "unchanged"):
             raise SystemExit("the kernel's tests fail without a mutant")
-        for number in chosen:
-            mutant = MUTANTS[number]
+        for number, mutant in enumerate(MUTANTS):
             if mutant.flags and not has_bf16():
                 print(f"{number}: not tried, this processor has no bfloat16: {mutant.breaks}")
                 continue

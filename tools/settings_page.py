@@ -17,31 +17,6 @@ from reviver.text import duration
 
 ROOT = Path(__file__).parents[1]
 PAGE, KEYWORDS = ROOT / "docs/reference/settings.md", ROOT / "src/reviver/settings/keywords.py"
-INTRODUCTION = """\
-# Settings
-
-<!-- Written by python -m tools.settings_page; edit the docstrings of settings/lstm.py and settings/gan.py instead. -->
-
-Each setting of a run is an option of `reviver lstm train` or `reviver gan train` (`hidden_dropout` is
-`--hidden-dropout`), a line of a config file, a field of `LSTMConfig` or `GANConfig`, and a key of `config` in a
-run's `run.json`. Bounds and choices are the same everywhere. Values are not converted: in a file, `epochs = "5"` and
-`epochs = true` are errors.
-
-The defaults below are those of `LSTMConfig()` and `GANConfig()`, which are the presets `original`. Without `--preset`,
-`reviver lstm train` starts from `original` and `reviver gan train` from `best`.
-
-Options override the file of `--config`, which overrides the preset. The suffix tells whether a file is TOML or JSON:
-
-```toml
-preset = "recall"
-length = 500
-learning_rate = 5e-4
-```
-
-`--print-config` prints all settings of a command as TOML, from which `--config` gives the same run. It omits settings
-that are `none`; in JSON these are `null`. A file may also set `preset`, `out`, `resume`, `timeout`, `device`, `json` and
-`quiet`.
-"""
 PURPOSES = {
     "original": "The original's run.",
     "onehot": "Palindromes of 5 digits as one-hot vectors, which a few epochs solve.",
@@ -94,8 +69,10 @@ def _code(hint: Any) -> str:
 
 
 def page() -> str:
-    """Return the page as Markdown."""
-    lines = [INTRODUCTION]
+    """Return the page as Markdown: what stands before its first heading is left as it is."""
+    introduction, heading, _ = PAGE.read_text(encoding="utf-8").partition("## reviver")
+    assert heading, "the page has no heading of a command"
+    lines = [introduction.rstrip("\n") + "\n"]
     for kind, presets in PRESETS.items():
         lines += [
             f"## reviver {kind} train",

@@ -107,7 +107,6 @@ def working_in(folder: Path) -> Iterator[None]:
 
 def main() -> None:
     """Run all tutorials and the solutions of their exercises; rewrite their output and figures."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
     for page, solutions in SOLUTIONS.items():
         with tempfile.TemporaryDirectory() as folder:
             outcome = run_page(page, Path(folder))

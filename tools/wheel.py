@@ -9,7 +9,6 @@ A platform wheel is the wheel for any system plus the libraries, in the variants
 downloaded. The same sources and compiler give the same bytes.
 """
 
-import argparse
 import base64
 import gzip
 import hashlib
@@ -52,10 +51,8 @@ EXPORTS = f"-Wl,--version-script={PORTABILITY / 'exports.map'}"
 
 def main() -> None:
     """Build everything that this machine can build, and print the paths."""
-    parser = argparse.ArgumentParser(description="Build the source distribution and the wheels.")
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the distributions")
-    out = parser.parse_args().out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    out = ROOT / "dist"
+    out.mkdir(exist_ok=True)
     for path in build(out):
         print(path)
 

@@ -23,7 +23,7 @@ CUTS = "Slice|Select|Split|Chunk|Unbind|Index"
 """Nodes that take a part of a tensor."""
 MOVES = f"{CUTS}|View|Reshape|Transpose|^TBackward|Permute|queeze|Expand|Clone|ToCopy|Alias|Strided|Repeat|Stack|Cat"
 """Nodes that move numbers and do not change them."""
-SUMS = f"{MOVES}|Add|Sub|Mm|Mv|Dot|Linear|Sum|Mean|Neg|Dropout|Mul|Div|CopySlices"
+SUMS = f"{MOVES}|Add|Sub|Mm|Mv|Dot|Linear|GateInput|Mean|Neg|Dropout|Mul|Div|CopySlices"
 """Nodes of which sums of products consist, if one factor is a weight."""
 WEIGHT = "AccumulateGrad"
 NAMED = {each.name: each for each in (*wrong.SEQUENCE_MISTAKES, *wrong.SEQUENCE_GRADIENT_MISTAKES)}
@@ -44,7 +44,7 @@ class Factor(NamedTuple):
         return name_of(self.node)
 
 
-class Step(NamedTuple):
+class GraphStep(NamedTuple):
     """A step in a graph: the node that computes c, those of f, i and g, c before it, and the value of c."""
 
     c: Any
@@ -61,7 +61,7 @@ class Shown(NamedTuple):
     has_tanh: bool
 
 
-class Finding(NamedTuple):
+class GraphOfSteps(NamedTuple):
     """What a graph shows of an LSTM."""
 
     problem: Exception | None
@@ -125,7 +125,7 @@ def factors_of(node: Any) -> list[Factor]:
     ]
 
 
-def find_steps(nodes: Iterable[Any]) -> Iterator[Step]:
+def find_steps(nodes: Iterable[Any]) -> Iterator[GraphStep]:
     """Yield the sums f * c' + i * g, where g may also be a sigmoid or a relu."""
     for node in nodes:
         terms = [factors_of(source_of(each)) for each, _ in node.next_functions] if "Add" in name_of(node) else []
@@ -138,7 +138,9 @@ def find_steps(nodes: Iterable[Any]) -> Iterator[Step]:
                 written = i.value * g.value if i.value is not None and g.value is not None else None
                 kept = before.value if before.value is None or not before.value.any() else f.value
                 is_known = written is not None and kept is not None and before.value is not None
-                yield Step(node, (f.node, i.node, g.node), before, written + kept * before.value if is_known else None)
+                yield GraphStep(
+                    node, (f.node, i.node, g.node), before, written + kept * before.value if is_known else None
+                )
 
 
 def is_same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -148,7 +150,7 @@ def is_same(a: Tensor | None, b: Tensor | None) -> bool:
     return bool(torch.allclose(a.flatten(), b.flatten().to(a.dtype), rtol=1e-4, atol=1e-6))
 
 
-def read_graph(results: Iterable[Tensor]) -> Finding | None:
+def read_graph(results: Iterable[Tensor]) -> GraphOfSteps | None:
     """Return what the graph of results shows of an LSTM; None if there is no step of one in it."""
     nodes, todo = dict[Any, None](), [each.grad_fn for each in results if each.grad_fn is not None]
     while todo and len(nodes) < MAX_NODES:
@@ -171,16 +173,16 @@ def read_graph(results: Iterable[Tensor]) -> Finding | None:
         problem = error
     weights = {key: weight for gates in sums.values() for each in gates for key, (weight, _) in each.weights.items()}
     sigmoids = sum("Sigmoid" in name_of(node) for node in nodes)
-    return Finding(problem, tuple(map(len, chains)), sigmoids, tuple(weights.values()))
+    return GraphOfSteps(problem, tuple(map(len, chains)), sigmoids, tuple(weights.values()))
 
 
-def step_before(step: Step, steps: Mapping[Any, Step]) -> Step | None:
+def step_before(step: GraphStep, steps: Mapping[Any, GraphStep]) -> GraphStep | None:
     """Return the step whose c a step begins with, also where it is copied or detached; None if it is the first."""
     others = (each for each in steps.values() if each is not step and is_same(each.value, step.before.value))
     return steps.get(step.before.node) or next(others, None)
 
 
-def follow(step: Step | None, before: Mapping[Any, Step | None]) -> Iterator[Step]:
+def follow(step: GraphStep | None, before: Mapping[Any, GraphStep | None]) -> Iterator[GraphStep]:
     """Yield a step and those before it."""
     for _ in before:
         if step is not None:
@@ -188,7 +190,7 @@ def follow(step: Step | None, before: Mapping[Any, Step | None]) -> Iterator[Ste
             step = before[step.c]
 
 
-def find_shown(nodes: Iterable[Any], steps: Mapping[Any, Step]) -> dict[Any, Shown]:
+def find_shown(nodes: Iterable[Any], steps: Mapping[Any, GraphStep]) -> dict[Any, Shown]:
     """Return what shows the cell states, by their nodes."""
     found, kept = dict[Any, Shown](), {source_of(each) for c in steps for each in inputs_of(c)}
     for node in nodes:
@@ -204,7 +206,7 @@ def find_shown(nodes: Iterable[Any], steps: Mapping[Any, Step]) -> dict[Any, Sho
     return found
 
 
-class Sum(NamedTuple):
+class GateInput(NamedTuple):
     """What has a part in the sum of products that a gate is a function of."""
 
     states: set[Any]
@@ -214,7 +216,7 @@ class Sum(NamedTuple):
     """Whether nothing else than sums and products stands before it."""
 
 
-def read_sum(gate: Any, states: Collection[Any]) -> Sum:
+def read_sum(gate: Any, states: Collection[Any]) -> GateInput:
     """Return what a gate reads, up to the nodes of h and c."""
     found, weights, seen, is_plain = set[Any](), dict[int, tuple[Tensor, bool]](), set[Any](), True
     todo = [(each, False) for each in inputs_of(gate)]
@@ -234,10 +236,12 @@ def read_sum(gate: Any, states: Collection[Any]) -> Sum:
             is_plain = is_plain and "Embedding" in name
         else:
             todo += [(inner, is_cut or bool(re.search(CUTS, name))) for inner in inputs_of(node)]
-    return Sum(found, weights, is_plain)
+    return GateInput(found, weights, is_plain)
 
 
-def check_chains(chains: Sequence[list[Step]], shown: Mapping[Any, Shown], sums: Mapping[Any, Sequence[Sum]]) -> None:
+def check_chains(
+    chains: Sequence[list[GraphStep]], shown: Mapping[Any, Shown], sums: Mapping[Any, Sequence[GateInput]]
+) -> None:
     """Check the steps of a graph, and how they follow each other. Raises Failure or Unclear."""
     steps = [step for chain in chains for step in chain]
     if any(step.c not in shown for step in steps):
@@ -268,7 +272,7 @@ def check_chains(chains: Sequence[list[Step]], shown: Mapping[Any, Shown], sums:
         raise Unclear("its steps are not those of an LSTM, or not alike", VARIANT)
 
 
-def share_weights(gates: Sequence[Sum]) -> bool:
+def share_weights(gates: Sequence[GateInput]) -> bool:
     """Return whether gates have a weight in common, beside those of a layer that makes x, or not as many as others."""
     common = set.intersection(*({*each.weights} for each in gates))
     is_layer = any(weight.ndim > 1 for each in gates for key, (weight, _) in each.weights.items() if key in common)
@@ -277,7 +281,7 @@ def share_weights(gates: Sequence[Sum]) -> bool:
     return len(own) > len(set(own)) or (not own and bool(whole)) or len({len(each.weights) for each in gates}) > 1
 
 
-def share_one(gates: Sequence[Sum]) -> bool:
+def share_one(gates: Sequence[GateInput]) -> bool:
     """Return whether just two gates have weights in common, and all have as many as the others."""
     whole = {key for each in gates for key, (_, is_cut) in each.weights.items() if not is_cut}
     holders = [[at for at, each in enumerate(gates) if key in each.weights] for key in whole]
@@ -285,7 +289,9 @@ def share_one(gates: Sequence[Sum]) -> bool:
     return len(pairs) == 1 and len(pairs.pop()) == 2 and len({len(each.weights) for each in gates}) == 1
 
 
-def check_chain(chain: Sequence[Step], shown: Mapping[Any, Shown], sums: Mapping[Any, Sequence[Sum]]) -> None:
+def check_chain(
+    chain: Sequence[GraphStep], shown: Mapping[Any, Shown], sums: Mapping[Any, Sequence[GateInput]]
+) -> None:
     """Check what each step takes from the one before. Raises Failure or Unclear."""
     first, pairs = chain[0].before, list(pairwise(chain))
     if first.node is None and first.value is not None and bool(first.value.any()):

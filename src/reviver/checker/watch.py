@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from reviver.checker.lstm_graph import Finding, read_graph
+from reviver.checker.lstm_graph import GraphOfSteps, read_graph
 
 MAX_STEPS, MAX_SECONDS, MAX_IDLE = 4, 8, 10
 """Steps of optimizers, seconds of computing, and seconds of waiting, after which a statement is cut."""
@@ -62,7 +62,7 @@ class Watch:
     """Those that stepped."""
     errors: ClassVar[list[Exception]] = []
     """Those in which statements ended."""
-    findings: ClassVar[list[Finding]] = []
+    findings: ClassVar[list[GraphOfSteps]] = []
     """What the graphs of the first losses show of an LSTM."""
 
     def __enter__(self) -> "Watch":
