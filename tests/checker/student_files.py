@@ -239,8 +239,18 @@ if __name__ == '__main__':
     main()
 """
 WASSERSTEIN = "criterion = nn.BCELoss() -> criterion = lambda answers, labels: -((2 * labels - 1) * answers).mean()"
+PENALTY = (
+    f"{WASSERSTEIN} && nn.Sigmoid() -> nn.Identity() && loss.backward() -> mixed = fake.detach() + torch.rand(1) * (imgs - "
+    "fake.detach()); mixed.requires_grad_(); loss += sum((each.norm(dim=1) - 1).square().mean() for each in "
+    "torch.autograd.grad(discriminator(mixed).sum(), mixed, create_graph=True)); loss.backward()"
+)
 RIGHT_GANS = {
     "as it is": "",
+    "Wasserstein with a penalty": PENALTY,
+    "the mean of a batch": f"{WASSERSTEIN} && nn.Sigmoid() -> nn.Identity() && return self.layers(img) -> "
+    "return self.layers(img).mean(0)",
+    "saturating": "criterion(discriminator(fake), ones).backward() -> (-criterion(discriminator(fake), zeros)).backward()",
+    "in evaluation for a picture": "optimizer_D.step() -> optimizer_D.step(); generator.eval(); generator.train()",
     "half the sum": "loss.backward() -> (loss / 2).backward()",
     "logits": "nn.Sigmoid() -> nn.Identity() && nn.BCELoss() -> nn.BCEWithLogitsLoss()",
     "logarithms": "criterion(discriminator(fake), ones) -> (-torch.log(discriminator(fake))).mean()",
@@ -301,8 +311,11 @@ WRONG_GANS = {
     "criterion(discriminator(fake.detach()), ones).backward()",
     "an optimizer has the parameters of the other network": "optimizer_G, optimizer_D): -> optimizer_G, optimizer_D):\n    "
     "optimizer_G = torch.optim.Adam(discriminator.parameters())",
-    "the loss is the saturating one, log(1 - D(G(z)))": "criterion(discriminator(fake), ones).backward() -> "
-    "(-criterion(discriminator(fake), zeros)).backward()",
+    "there is a sigmoid at the end of D, and a loss of a critic": WASSERSTEIN,
+    "the points of the gradient penalty are not between real and generated images": f"{PENALTY} && torch.rand(1) -> 2",
+    "G learns with other noise than D": "criterion(discriminator(fake), ones) -> "
+    "criterion(discriminator(generator(torch.rand(len(imgs), args.latent_dim))), ones)",
+    "BatchNorm is in evaluation mode": "optimizer_D.step() -> optimizer_D.step(); generator.eval()",
 }
 LOOPS = {
     "zero_grad backward clip step": "",

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from reviver.checker.gan_pieces import GAN_PIECES, ROLES, is_own
+from reviver.checker.gan_pieces import GAN_PIECES, ROLES, check_discriminator, check_gan_step, check_generator, is_own
 from reviver.checker.loading import SourceFile
 from reviver.checker.loops import find_loops
 from reviver.checker.lstm_pieces import LSTM_PIECES
 from reviver.checker.lstm_roles import find_roles, is_class
-from reviver.checker.lstm_sequence import check_graph
+from reviver.checker.lstm_sequence import check_graph, find_functions
 from reviver.checker.pieces import VERDICTS, Namespace, Piece, PieceOutcome, Unclear, run_pieces, unparsed
 from reviver.checker.watch import Seen, Watch
 from reviver.errors import ConfigError
@@ -163,12 +163,44 @@ def overlooked(names: Namespace) -> list[Piece]:
         return is_trained and cls not in around and not {*parts(cls)} & {*kinds}
 
     def check(cls: Any, names: Namespace) -> str:
+        if pair := find_pair(names, cls, found):
+            return check_pair(names, pair, cls)
         problem = Unclear("not looked at, because no piece asks for it; a person should look at it", "")
         return check_graph({**names, "LSTM": cls}, "LSTM", problem)
 
     network = "gan" if "Generator" in names else "lstm"
     found = [cls for cls in own if looked and is_new(cls)]
     return [Piece(cls.__name__, network, ("*seen",), (), "", partial(check, cls)) for cls in found]
+
+
+def find_pair(names: Namespace, cls: Any, others: Sequence[Any]) -> dict[str, Any]:
+    """Return the roles of a second GAN of a file that was seen to be trained, with a class and one of the others; empty if none."""
+    for loop in find_loops(names["*sources"]):
+        functions = {node.name: node for node in loop.source.tree.body if isinstance(node, ast.FunctionDef)}
+        trees = [loop.node, *(functions[name] for name in functions if f"{name}(" in ast.unparse(loop.node))]
+        used = sorted({each.id for tree in trees for each in ast.walk(tree) if isinstance(each, ast.Name)})
+        values = [loop.before.get(name) for name in used]
+        kinds = dict.fromkeys(
+            cls for each in values for cls in [each if isinstance(each, type) else type(each)] if cls in others
+        )
+        roles = {role: [kind for kind in kinds if is_D(kind) == (role == "Discriminator")] for role in ROLES}
+        if loop.is_gan and cls in kinds and max(map(len, roles.values())) == 1:
+            pair = {role: each[0] if each else names[role] for role, each in roles.items()}
+            return {**pair, "GAN loop": loop}
+    return {}
+
+
+def is_D(cls: Any) -> bool:
+    """Return whether a network returned one number for each example."""
+    return any(each.numbers[1] == 1 for each in [Watch.first(cls)] if each)
+
+
+def check_pair(names: Namespace, pair: Mapping[str, Any], cls: Any) -> str:
+    """Check a network of a second GAN as that of the first, and the loop with the last of them that is new."""
+    whole = {**names, **pair}
+    text = (check_discriminator if cls is pair["Discriminator"] else check_generator)(whole)
+    is_last = cls is pair["Discriminator"] or pair["Discriminator"] is names["Discriminator"]
+    return f"{text}\n{check_gan_step(whole)}" if is_last else text
 
 
 def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
@@ -201,7 +233,10 @@ def recognize(sources: Sequence[SourceFile]) -> dict[str, Any]:
     names = try_roles(names | {"*sources": list(sources)}, classes)
     own = {"lstm": {"lstm_step", "Recaller", "update"} & names.keys(), "gan": is_own(names) or "gan_step" in names}
     names |= {"*sources": list(sources), "*foreign": [network for network, is_asked in own.items() if not is_asked]}
-    for loop in find_loops(sources):
+    G = names.get("Generator")
+    kind = type(G.network) if isinstance(G, Seen) else G
+    # first one that trains the classes as they were defined last
+    for loop in sorted(find_loops(sources), key=lambda loop: kind not in [type(each) for each in loop.before.values()]):
         if loop.is_gan and {"Generator", "Discriminator"} <= names.keys():
             names.setdefault("GAN loop", loop)
         elif not loop.is_gan and not {"Generator", "update"} & names.keys():
@@ -235,6 +270,8 @@ def try_roles(names: dict[str, Any], classes: Mapping[str, Any]) -> dict[str, An
     """Return the names with the LSTM and the cell of another course's file, told apart by what agrees."""
     if {"Recaller", "lstm_step", "Generator", "Discriminator"} & names.keys():
         return names
+    if not CLASSES.keys() & names.keys() and not Watch.findings and (found := find_functions(names["*sources"])):
+        Watch.findings.append(found)
     if not CLASSES.keys() & names.keys() and Watch.findings:  # by functions, without a class
         return names | {"*steps": Watch.findings}
     roles = find_roles(names | {"*foreign": ["lstm"]}, classes)

@@ -27,7 +27,7 @@ ARGUMENTS = {
     "B": r"batch|^bsz?$|^b$",
     "T": r"seq|len|step|time|^t$|^sl$",
     "C": r"(^|_)n?(out|class|cls|label|target|vocab|token|tag)|^[co](_|$)",
-    "H": r"hid|cell_(size|dim)|latent|unit|neuron|lstm|rnn|state|d_model|^h(_|$)",
+    "H": r"hid|cell_(size|dim)|latent|(^|_)lat(_|$)|unit|neuron|lstm|rnn|state|d_model|^h(_|$)",
     "I": r"(^|_)n?(in(?!it|t)|emb|feat)|^word_|^[xdi](_|$)|^dim$",
     "Z": r"latent|noise|^n?z|^dim(_z)?$|^in(put)?_(dim|size|features)$",
     "image": r"^((img|image|input|output)_)?shape$|^(x|img)_dims$",

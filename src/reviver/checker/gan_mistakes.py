@@ -24,6 +24,10 @@ SOFT = Hint(LOSSES, "Which logit has the smallest loss if the label is 1.2?")
 RETURNS = Hint(STEP, "Does the call change the tensor, or return another one?")
 NORM = Hint(TRAIN, "What does BatchNorm use in training, and what in evaluation?")
 NOISE = Hint(STEP, "What are the arguments of the step for, and how many images should they give?")
+CRITIC = Hint(LOSSES, "Between which numbers may a critic answer, and which loss has the logarithm of a probability?")
+BETWEEN = Hint(LOSSES, "Between which numbers must a weight lie, so that a mean of two images is between them?")
+FROM = Hint(STEP, "From which distribution does each step draw its noise?")
+FITS = Hint(NETWORKS, "Which shape does each layer take, and which shape has what it is given?")
 ENDS = Hint(TRAIN, "How many rows should the path have, and which are the first and the last?")
 LINE = Hint(TRAIN, "Which line joins the two points, and what do the two weights add up to at each point?")
 
@@ -100,6 +104,7 @@ GAN_STEP_MISTAKES = (
     *IN_BOTH,
 )
 NO_DETACH, NEVER_CLEARED, KEPT, NO_GRADIENT, *_ = GAN_STEP_MISTAKES
+IN_EVALUATION = GAN_STEP_MISTAKES[7]
 NO_TANH, NO_SIGMOID, OUT_OF_RANGE, SAME_IMAGE, SAME_ANSWER, TWO_SIGMOIDS = table(
     ("there is no tanh at the end of G", RANGE),
     ("there is a sigmoid at the end of G, not tanh", RANGE),
@@ -113,6 +118,12 @@ NO_SUCH_NAME = Mistake(
 )
 NO_BRACKETS = Mistake(
     "brackets are missing behind no_grad", Hint(TRAIN, "What does `with` need: a class, or an object of it?")
+)
+BOUNDED, NOT_BETWEEN, OTHER_NOISE, MISFIT = table(
+    ("there is a sigmoid at the end of D, and a loss of a critic", CRITIC),
+    ("the points of the gradient penalty are not between real and generated images", BETWEEN),
+    ("G learns with other noise than D", FROM),
+    ("G does not take its noise", FITS),
 )
 TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, DROPPED, NONE_FOR_D, SAME_TARGET, NOT_HELD = table(
     ("an optimizer steps before the other gradient is there", SAME),

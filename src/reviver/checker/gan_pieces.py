@@ -9,6 +9,7 @@ Shapes: N images, C channels, H height, W width, Z latent size.
 import copy
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from math import isqrt, prod
@@ -20,10 +21,9 @@ from torch import Tensor, nn
 from reviver.checker import gan_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample
 from reviver.checker.conventions import GENERATOR_KEYS, build_module
-from reviver.checker.lstm_errors import furthest, mistake_of
-from reviver.checker.lstm_mistakes import NOT_BUILT
+from reviver.checker.lstm_errors import check_calls, furthest, mistake_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Piece, Unclear, describe, unparsed
-from reviver.checker.standins import Images
+from reviver.checker.standins import MISFIT, Images
 from reviver.checker.updates import are_probabilities, check_gan_loop
 from reviver.checker.watch import Seen, Watch
 from reviver.data.images.named import read_mnist
@@ -63,7 +63,7 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, tuple[Any, ..
         for example in (each for images in inputs for each in (images, images.flatten(1))):
             try:
                 shape = list(module(example).shape)
-                if is_G or prod(shape) == 8:
+                if is_G or prod(shape) in (8, 1):
                     return module, (example,)
                 problems.insert(0, Unclear(f"it returns {shape} for 8 images", "return one number for each image"))
             except Exception as error:
@@ -92,7 +92,8 @@ def copy_seen(names: Namespace, role: str) -> tuple[nn.Module, tuple[Any, ...]] 
             module = copy.deepcopy(found.network) if found is cls else watch.built[cls].call(cls)
             module.to(torch.get_default_dtype()).train()
             example = tuple(resampled(each, total, number) for each in inputs)
-            if len(module(*example)) == number:
+            result = module(*example)
+            if (result.numel() == 1 and role == "Discriminator") or len(result) == number:  # one may return the mean
                 return module, example
     return None
 
@@ -110,7 +111,7 @@ def examine(network: nn.Module, example: Sequence[Any], same: Mistake, is_own: b
     values, (first, *_) = network(*example), example
     if values.dtype != first.dtype or not bool(values.isfinite().all()):
         raise Failure(f"the result must be finite and have the dtype {first.dtype} of the input, got {values.dtype}")
-    if torch.allclose(values, values[:1].expand_as(values)):
+    if values.numel() > 1 and torch.allclose(values, values[:1].expand_as(values)):
         raise Failure(f"all results are the same for {len(first)} different inputs", same)
     remarks = [EPS.format(each.eps) for each in nn.Module.modules(network) if getattr(each, "eps", 0) > 0.1]
     values.square().sum().backward()
@@ -166,7 +167,8 @@ def check_discriminator(names: Namespace) -> str:
     values, remarks = examine(D, x, wrong.SAME_ANSWER, own)
     if own and are_probabilities(values):
         raise Failure("all answers lie between 0 and 1, also with large weights", wrong.TWO_SIGMOIDS)
-    return "\n".join([f"one {'probability' if are_probabilities(answers) else 'logit'} for each image", *remarks])
+    of = "for each image" if answers.numel() > 1 else "for the batch, the mean"
+    return "\n".join([f"one {'probability' if are_probabilities(answers) else 'logit'} {of}", *remarks])
 
 
 def check_losses(names: Namespace) -> str:
@@ -237,12 +239,11 @@ def check_gan_step(names: Namespace) -> str:
     if "gan_step" in names:
         compare(observe_step, [names["gan_step"], with_flat_logits], wrong.gan_step, wrong.GAN_STEP_MISTAKES)
         return "both networks are updated once, each by its own loss"
-    for error in Watch.errors:
-        found = re.match(r"(\w+)\.__init__\(\) (?:missing|takes)", str(error))
-        if found and found[1] in [
-            getattr(cls, "__name__", "") for cls in map(names.get, ROLES) if cls not in Watch.built
-        ]:
-            raise Failure(describe(error), NOT_BUILT)
+    if not names["GAN loop"].before:  # it was not seen to be trained
+        check_calls(names)
+        for error in Watch.errors:
+            if fails_on_noise(names["Generator"], error):
+                raise Failure(describe(error), wrong.MISFIT)
     torch.set_default_dtype(torch.float32)
     (G, z), (D, example) = build_network(names, "Generator"), build_network(names, "Discriminator")
     shape = tuple(example[0].shape[1:])
@@ -250,6 +251,19 @@ def check_gan_step(names: Namespace) -> str:
         shape = (1, isqrt(shape[0]), isqrt(shape[0]))
     images = torch.rand(6 * BATCH_SIZE, *shape) * 2 - 1
     return check_gan_loop(names, G, D, images, example, z[0].shape[1])
+
+
+def fails_on_noise(cls: Any, error: Exception) -> bool:
+    """Return whether a class of G, as its file built it, raised an error of shapes for the noise that the file gave it."""
+    frames = [
+        frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "forward"
+    ]
+    own = next((each for each in frames if isinstance(cls, type) and isinstance(each.get("self"), cls)), {})
+    inputs = [
+        each for name, each in own.items() if name in inspect.signature(cls.forward).parameters and name != "self"
+    ]
+    is_plain = len(inputs) == 1 and isinstance(inputs[0], Tensor)
+    return is_plain and isinstance(error, RuntimeError | ValueError) and bool(re.search(MISFIT, str(error)))
 
 
 def check_interpolation(names: Namespace) -> str:

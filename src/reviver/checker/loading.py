@@ -31,12 +31,12 @@ from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 from reviver.checker.pieces import describe, is_library
 from reviver.checker.standins import (
     FORMS,
-    MISFIT,
     MODULES,
     USUAL,
     Images,
     StandIn,
     begin_loader,
+    guess_another,
     list_folder,
     make_folder,
     open_file,
@@ -217,19 +217,18 @@ class Loader(SourceFileLoader):
                     raise
                 source.names[error.name] = getattr(StandIn(), error.name)  # a module that is missing may have it
             except (AttributeError, TypeError, RuntimeError, ValueError) as error:
-                if not re.search(MISFIT, str(error)) or all(each.is_known for each in Images.made):
-                    raise
-                Images.form = (Images.form + 1) % len(FORMS)
-                if not Images.form:
+                if not guess_another(error):
                     raise
             finally:
-                if stepped and (not source.trained or source.trained[-1][0] is not statement):
+                if stepped:
+                    source.trained[:] = [each for each in source.trained if each[0] is not statement]
                     source.trained.append((statement, len(stepped) > 1, before))
 
 
 def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str], Watch]:
     """Run files that may import each other; return their names, why some could not be run, and what networks did."""
-    Loader.sources, Loader.problems, Images.made, Images.form = {}, [], [], 0
+    Loader.sources, Loader.problems, Images.made = {}, [], []
+    Images.forms, Images.form, Images.is_guessed = list(FORMS), 0, False
     root, finder = str(Path.cwd()), FileFinder.path_hook((Loader, [".py"]))
 
     def find(folder: str) -> Any:

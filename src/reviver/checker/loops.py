@@ -15,13 +15,14 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from reviver.checker.conventions import stands_for
 from reviver.checker.loading import SourceFile
 from reviver.checker.lstm_errors import lacks_name
-from reviver.checker.standins import StandIn
+from reviver.checker.standins import StandIn, give_images
 from reviver.checker.watch import SeenEnough
 
 
@@ -214,6 +215,7 @@ def run(
     unknown = [name for name, each in arguments.items() if isinstance(each, StandIn)]
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         stack.callback(register_optimizer_step_pre_hook(lambda optimizer, *_: step(optimizer)).remove)
+        stack.callback(register_module_forward_pre_hook(give_images).remove)
         for owner, name, function in patches:
             changed |= {name: function} if names.get(name) is getattr(owner, name) else {}
             stack.enter_context(mock.patch.object(owner, name, function))

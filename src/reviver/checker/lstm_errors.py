@@ -15,6 +15,7 @@ from reviver.checker.conventions import Form, LSTMSizes
 from reviver.checker.lstm_reading import sizes_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe, is_library, unparsed
 from reviver.checker.standins import StandIn
+from reviver.checker.watch import Watch
 
 ELSEWHERE = "(?i)cuda|nvidia|device|StandIn"
 """Words in errors of what is not on this machine."""
@@ -93,6 +94,18 @@ def overwrites(names: Namespace, cls: type) -> bool:
             if re.escape(name) == index or re.match(rf"{re.escape(name)}\[[^]]*\b{index}\b", value):
                 return True
     return False
+
+
+def check_calls(names: Namespace) -> None:
+    """Raise a Failure for an error in which the file itself ended, if it is due to a name or to how it calls what it defines."""
+    own = {getattr(node, "name", ""): node for source in names["*sources"] for node in source.tree.body}
+    for error in Watch.errors:
+        called = re.match(r"(\w+)(\.\w+)?\(\) (missing|takes|got an unexpected keyword)", str(error))
+        if type(error) is TypeError and called and called[1] in own:
+            is_class = isinstance(own[called[1]], ast.ClassDef)
+            raise Failure(describe(error), wrong.NOT_BUILT if is_class else wrong.NOT_CALLED)
+        if mistake := mistake_of(names, error):
+            raise Failure(describe(error), mistake)
 
 
 def check_attributes(names: Namespace, cls: Any) -> None:

@@ -169,6 +169,7 @@ def read_graph(results: Iterable[Tensor]) -> GraphOfSteps | None:
     problem = None
     try:
         check_chains(chains, shown, sums)
+        check_shown(nodes, steps, shown, sums, states)
     except (Failure, Unclear) as error:
         problem = error
     weights = {key: weight for gates in sums.values() for each in gates for key, (weight, _) in each.weights.items()}
@@ -272,6 +273,22 @@ def check_chains(
         raise Unclear("its steps are not those of an LSTM, or not alike", VARIANT)
 
 
+def check_shown(
+    nodes: Iterable[Any],
+    steps: Mapping[Any, GraphStep],
+    shown: Mapping[Any, Shown],
+    sums: Mapping[Any, Sequence[GateInput]],
+    states: Collection[Any],
+) -> None:
+    """Check that each output gate multiplies tanh(c). Raises Failure."""
+    gates = {each for step in steps.values() for each in step.gates} | {each.o for each in shown.values()}
+    known = [{*each[3].weights} for each in sums.values()]
+    for node in (each for each in nodes if "Sigmoid" in name_of(each) and each not in gates):
+        found = read_sum(node, states)
+        if found.states and {*found.weights} in known:
+            raise Failure("at the end an output gate is used by itself", wrong.GATE_SHOWN)
+
+
 def share_weights(gates: Sequence[GateInput]) -> bool:
     """Return whether gates have a weight in common, beside those of a layer that makes x, or not as many as others."""
     common = set.intersection(*({*each.weights} for each in gates))
@@ -294,7 +311,7 @@ def check_chain(
 ) -> None:
     """Check what each step takes from the one before. Raises Failure or Unclear."""
     first, pairs = chain[0].before, list(pairwise(chain))
-    if first.node is None and first.value is not None and bool(first.value.any()):
+    if first.node is None and first.value is not None and len(first.value.unique()) > 1:
         raise Unclear("the state before the first step is not zero", "begin with zeros")
     reads_c = any(old.c in each.states for old, new in pairs for each in sums[new.c])
     if reads_c or any(step.c in each.states for step in chain for each in sums[step.c]):

@@ -159,6 +159,7 @@ BIAS_PER_EXAMPLE = Mistake("each example has a bias of its own", ROWS)
 NO_PARAMETERS = Mistake("the weights are no parameters, so that no optimizer can change them", STORED)
 SHARED_WEIGHT = Mistake("two gates have a weight in common", GATES)
 SHARED_STATE = Mistake("the layers share one state", CARRY)
+GATE_SHOWN = Mistake("the result is taken from the output gate, not from h", SHOWN)
 UNINITIALIZED = Mistake("the state begins with uninitialized memory", CARRY)
 UNFILLED = Mistake(
     "weights are memory that nothing fills",
@@ -169,6 +170,7 @@ NOT_SET = Mistake("an attribute is read before it is set", SET)
 LOST = Mistake("the loop overwrites its index, or the sequence that it reads", AGAIN)
 NOT_DEFINED = Mistake("a name is used that nothing defines", DEFINED)
 MISSPELT = Mistake("a method of super() does not exist", DEFINED)
+NOT_CALLED = Mistake("a function is called with other arguments than it takes", DEFINED)
 NOT_BUILT = Mistake("a class is built with other arguments than it takes", DEFINED)
 ONLY_EQUAL = {
     key: Mistake(f"it works only if {name} and units are equal", ROWS)

@@ -30,7 +30,12 @@ def find_roles(names: Namespace, classes: Mapping[str, Any]) -> dict[str, Any]:
         torch.set_deterministic_debug_mode("warn")
         try:
             cells = agreeing(names, "LSTMCell", modules, is_cell)
-            sequences = agreeing(names, "LSTM", [each for each in modules if each not in cells], is_sequence)
+            others = [each for each in modules if each not in cells]
+            sequences = agreeing(names, "LSTM", others, is_sequence)
+            if not cells + sequences:  # some hold their weights in float32
+                torch.set_default_dtype(torch.float32)
+                sequences = agreeing(names, "LSTM", others, is_sequence)
+                torch.set_default_dtype(torch.float64)
             if not cells + sequences:
                 for role, agrees in (("LSTMCell", is_cell), ("LSTM", is_sequence)):
                     if nearly := agreeing(names, role, modules, partial(is_explained, agrees)):
@@ -131,6 +136,7 @@ def is_cell(names: Namespace, *, with_mistakes: bool = False) -> None:
 def is_sequence(names: Namespace, *, with_mistakes: bool = False) -> None:
     """Raise an error unless a class agrees with the equations over a sequence."""
     problem: Exception | None = None
+    tolerance = 1e-7 if torch.get_default_dtype() == torch.float64 else 1e-3
     for form in FORMS:
         try:
             if reading := read_network(names, form, LSTMSizes()):
@@ -138,7 +144,7 @@ def is_sequence(names: Namespace, *, with_mistakes: bool = False) -> None:
                 if with_mistakes:
                     compare(partial(values, reading, False), named or reading.layouts, wrong.recall, (), alone=mistakes)
                 else:
-                    compare(partial(values, reading, False), reading.layouts, wrong.recall, ())
+                    compare(partial(values, reading, False), reading.layouts, wrong.recall, (), tolerance=tolerance)
                 return
         except Exception as error:
             problem = error

@@ -10,18 +10,20 @@ from contextlib import suppress
 from functools import partial
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
 from reviver.checker import lstm_mistakes as wrong
 from reviver.checker.compare import Program, Quantities, compare, derivatives, sample, upstream
-from reviver.checker.conventions import FORMS, LSTM_KEYS, Form, LSTMSizes, seen_arguments, stands_for
+from reviver.checker.conventions import FORMS, LSTM_KEYS, Form, LSTMSizes, build, seen_arguments, stands_for
 from reviver.checker.layout import LETTERS, Layout, by_name, count
 from reviver.checker.lstm_errors import check_attributes, furthest, judge_errors
-from reviver.checker.lstm_graph import Sigmoids, read_graph
+from reviver.checker.lstm_graph import GraphOfSteps, Sigmoids, read_graph
 from reviver.checker.lstm_reading import Reading, read_network, sizes_of, starts, state_arguments
 from reviver.checker.pieces import Failure, Namespace, Unclear, describe, unparsed
+from reviver.checker.standins import StandIn
 from reviver.checker.watch import Watch
 from reviver.recurrent.lstm_step import LSTMWeights
 
@@ -49,7 +51,7 @@ def check_graph(names: Namespace, role: str, problem: Unclear) -> str:
     for finding in Watch.findings:
         is_telling = max(finding.lengths) > 1 or isinstance(finding.problem, Failure)
         if is_telling and (cls is None or own & set(map(id, finding.weights))):
-            return finding.verdict("in the graph of its loss")
+            return finding.verdict("in its graph")
     for network, inputs, least in runs(names, cls) if role == "LSTM" and cls is not None else ():
         found = None
         with suppress(Exception), Sigmoids() as computed:
@@ -61,6 +63,27 @@ def check_graph(names: Namespace, role: str, problem: Unclear) -> str:
     if cls is not None:
         check_attributes(names, cls)
     raise problem
+
+
+def find_functions(sources: Sequence[Any]) -> GraphOfSteps | None:
+    """Return what the graph of a function of inputs [T, B, I], state and weights shows, made by other functions of a file."""
+    sizes = LSTMSizes()._asdict()
+    for source in sources:
+        texts = {node.name: ast.unparse(node) for node in source.tree.body if isinstance(node, ast.FunctionDef)}
+        steps = [name for name, text in texts.items() if re.search("sigmoid", text) and re.search("tanh", text)]
+        makers = ([name for name in texts if re.search(word, name)] for word in ("param|weight", "state|hidden|init"))
+        unknown = [name for name, each in source.names.items() if isinstance(each, StandIn)]
+        known = {name: sizes[key] for name in unknown if (key := stands_for(name, "CHIBT"))}
+        for names in product(steps, *makers):
+            with suppress(Exception), patch.dict(source.names, known):
+                step, make_weights, begin = (source.names[name] for name in names)
+                w = [*build(make_weights, LSTM_KEYS, sizes)]
+                H = next(len(each) for each in w if each.ndim == 2 and len(each) == len(each.T))
+                state = build(begin, LSTM_KEYS, {**sizes, "H": H})
+                found = read_graph(tensors(step(torch.randn(sizes["T"], len(state[0]), len(w[0])), state, w)))
+                if found and max(found.lengths) == sizes["T"]:
+                    return found
+    return None
 
 
 def runs(names: Namespace, cls: Any) -> Iterator[tuple[nn.Module, tuple[Any, ...], int]]:

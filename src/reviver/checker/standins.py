@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +31,11 @@ CLASSES = {
     "CIFAR10": "airplane automobile bird cat deer dog frog horse ship truck",
 }
 """Names of the classes by the beginning of a data set's name."""
-FORMS = [(shape, has_label) for shape in ((3, 64, 64), (1, 28, 28), (3, 32, 32)) for has_label in (True, False)]
+FORMS: list[tuple[tuple[int, ...], bool]] = [
+    (shape, has_label)
+    for shape in ((3, 64, 64), (1, 28, 28), (3, 32, 32), (3, 128, 128))
+    for has_label in (True, False)
+]
 """Shapes that the images of an unknown data set may have, and whether an item of one without a name has a label."""
 MISFIT = "'(list|tuple)' object|not list|to unpack|size|shape|channels|dimension"
 """Words in the error of code that gets another form."""
@@ -50,6 +55,8 @@ USUAL: dict[str, Any] = {
 }
 USUAL |= {"DataLoader": DataLoader, "Dataset": Dataset, "Tensor": Tensor}
 """What a module that is imported with a star may be there for."""
+FUNCTIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}
+"""What a module that is missing may have, too."""
 
 
 class StandIn(MagicMock):
@@ -76,7 +83,8 @@ class StandIn(MagicMock):
     def __getattr__(self, name: str) -> Any:
         if name.lower() == "device":
             return torch.device("cpu")
-        return USUAL[name] if name in USUAL else super().__getattr__(name)
+        known = USUAL | FUNCTIONS
+        return known[name] if name in known else super().__getattr__(name)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Return the function that is decorated, or another stand-in."""
@@ -128,8 +136,11 @@ class Images(Dataset[Any]):
     """Images as a data set of a name has them: shape, range and classes."""
 
     made: ClassVar[list["Images"]] = []
+    forms: ClassVar[list[tuple[tuple[int, ...], bool]]] = FORMS
     form: ClassVar[int] = 0
-    """Which of FORMS a data set has whose name is not known."""
+    """Which form a data set has whose name is not known."""
+    is_guessed: ClassVar[bool] = False
+    """Whether such a form was needed."""
 
     def __init__(self, name: str, *args: Any, transform: Any = None, **options: Any) -> None:
         self.is_known, is_gray = bool(name), "MNIST" in name or name in GRAY
@@ -144,6 +155,7 @@ class Images(Dataset[Any]):
         self.classes = [word.replace("_", " ") for word in words.split()]
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self.made.append(self)
+        Images.is_guessed |= not self.is_known
 
     def __getattr__(self, name: str) -> Any:
         if name in ("train_data", "test_data") and "data" in vars(self):  # of torchvision 0.2
@@ -160,7 +172,7 @@ class Images(Dataset[Any]):
 
     def image(self, index: int) -> Tensor:
         """Return an image as it is transformed."""
-        image = images_of(FORMS[self.form][0])[index % NUMBER]
+        image = images_of(self.forms[self.form][0])[index % NUMBER]
         if "data" in vars(self):
             image = torch.as_tensor(self.data[index % len(self.data)])
             image = image / 255 if image.dtype == torch.uint8 else image
@@ -170,8 +182,36 @@ class Images(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         if index >= len(self):
             raise IndexError(index)
-        has_label = self.is_known or FORMS[self.form][1]
+        has_label = self.is_known or self.forms[self.form][1]
         return (self.image(index), int(self.targets[index % NUMBER])) if has_label else self.image(index)
+
+
+def guess_another(error: Exception) -> bool:
+    """Let data whose form is not known have the next form after an error, at the end vectors as a layer takes them; return if so."""
+    if not re.search(MISFIT, str(error)) or not Images.is_guessed:
+        return False
+    if found := re.search(r"\(\d+x\d+ and (\d+)x\d+\)", str(error)):
+        vectors = [((int(found[1]),), has_label) for has_label in (True, False)]
+        Images.forms = [*Images.forms, *(each for each in vectors if each not in Images.forms)]
+    Images.form = (Images.form + 1) % len(Images.forms)
+    return Images.form > 0
+
+
+def give_images(module: nn.Module, args: tuple[Any, ...]) -> Any:
+    """Give a network that returns one number for each image some in place of a stand-in, before it is called."""
+    if not args or not isinstance(args[0], StandIn):
+        return None
+    before, data, first = Images.form, Images(""), next(module.parameters(), torch.zeros(0))
+    vector = (tuple(first.shape[1:]), False)
+    Images.forms = [*Images.forms, *[vector] * (first.ndim == 2 and vector not in Images.forms)]
+    for form in range(len(Images.forms)):
+        Images.form = form
+        images = torch.stack([data.image(index) for index in range(BATCH_SIZE)])
+        with suppress(Exception), torch.no_grad():
+            if module(images, *args[1:]).numel() == BATCH_SIZE:
+                return images, *args[1:]
+    Images.form = before
+    return None
 
 
 BEGIN = DataLoader.__init__
@@ -296,17 +336,20 @@ def make_folder(path: Any, *args: Any, of: Any = os.mkdir, **options: Any) -> No
 def open_file(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
     """Open a file; one to read that is not there has a text, or a table if its name says so."""
     is_there = not isinstance(file, str | Path) or Path(file).exists()
-    text = table_of("mnist" in str(file).lower()) if str(file).endswith(".csv") else TEXT
+    text = table_of("mnist" in str(file).lower(), Images.forms[Images.form][1]) if str(file).endswith(".csv") else TEXT
     if is_there or "r" not in mode or ("b" in mode and text is TEXT):
         return OPEN(file, mode, *args, **options)
+    Images.is_guessed |= text is not TEXT
     return io.BytesIO(text.encode()) if "b" in mode else io.StringIO(text)
 
 
 @cache
-def table_of(has_images: bool) -> str:
-    """Return rows of numbers with commas between them: a label and 28 x 28 pixels, or eleven numbers."""
+def table_of(has_images: bool, has_label: bool) -> str:
+    """Return rows of numbers with commas between them: 28 x 28 pixels, perhaps behind a label, or eleven numbers."""
     pixels = images_of((1, 28, 28))[:200].flatten(1)
-    rows = torch.cat([torch.arange(200)[:, None] % 10, (255 * pixels).floor()], 1) if has_images else pixels[:, :11]
+    rows = pixels[:, :11]
+    if has_images:
+        rows = torch.cat([torch.arange(200)[:, None] % 10] * has_label + [(255 * pixels).floor()], 1)
     return "\n".join(",".join(f"{number:.4g}" for number in row) for row in rows.tolist())
 
 

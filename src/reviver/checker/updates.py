@@ -10,7 +10,7 @@ import ast
 import copy
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise, product
 from time import process_time
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
-from reviver.checker.loops import BATCH_SIZE, LETTERS, Loop, events, run
+from reviver.checker.loops import BATCH_SIZE, LETTERS, ROLES, Loop, events, run
 from reviver.checker.lstm_errors import mistake_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe
 from reviver.checker.standins import MISFIT, NUMBER, Images
@@ -43,9 +43,12 @@ MIN_CORRELATION, MIN_PIXELS = 0.3, 16
 """Images of so many pixels with less of a correlation with each of the data, and with each generated one, may be either."""
 MAX_NUMBERS, MAX_SECONDS = 20_000, 15
 """Numbers of a gradient that are compared, and seconds of computing after which one step of each network is enough."""
+BY_MODE = nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd
+"""Layers that do another thing in training than in evaluation."""
 MAX_WRONG = 0.35
 """The part of the gradients that may pull elsewhere: some labels flip, or have noise."""
-RIGHT = ("", "\n0 is the label of real images, 1 of generated ones")
+SATURATING = "\nthe loss of G is the saturating one, log(1 - D(G(z))), as in algorithm 1"
+RIGHT = ("", "\n0 is the label of real images, 1 of generated ones", SATURATING)
 """What is said of losses that are right."""
 
 
@@ -160,6 +163,7 @@ class Pull(NamedTuple):
         best, total = int(wrong.argmin()), grads.abs().sum()
         target = [-math.inf, *((answers[1:] + answers[:-1]) / 2).tolist(), math.inf][best]
         slope = float((grads.abs() * torch.linspace(-1, 1, len(answers))).sum() / total) * (1 if best else -1)
+        slope *= len(answers) > 1  # the mean of a batch
         return cls(target, slope) if wrong[best] < MAX_WRONG * total else None
 
 
@@ -191,7 +195,12 @@ class GradientRecord:
         self.real = [centered(each) for each in (images, *sets)]
         for network, *_ in Watch.seen.values():
             network.zero_grad()  # of what ran before
-        self.fakes, self.current = list[Tensor](), Backward()
+        self.fakes, self.current = list[tuple[Tensor, bool]](), Backward()
+        """Generated images, and whether all noise of their batch was positive."""
+        self.shown: dict[bool, list[Tensor]] = {True: [], False: []}
+        """Generated and real images that D was given last."""
+        self.signs, self.slopes, self.has_labels = set[bool](), list[Tensor](), False
+        """Whether all noise was positive, of images that D was given; gradients by its answers."""
         self.is_running, self.is_certain = False, True
         self.held: dict[str, list[Backward]] = {"G": [], "D": []}
         """The calls of backward whose gradients a network has by now."""
@@ -201,6 +210,7 @@ class GradientRecord:
     def call(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Note a call of backward or of a network, and check the labels of a loss. Raises Failure for labels."""
         if name.startswith("binary") and len(args) > 1:
+            self.has_labels = True
             self.check_labels(name, *args[:2])
         if name == "backward":
             return self.note_backward(lambda: function(*args, **kwargs))
@@ -215,9 +225,12 @@ class GradientRecord:
                 getattr(part, "reset_parameters", lambda: None)()
             result = function(*args, **kwargs)
         if role == "G":
-            self.fakes = [*self.fakes[-3:], result.detach()]
+            is_positive = bool(inputs) and isinstance(inputs[0], Tensor) and bool((inputs[0] >= 0).all())
+            self.fakes = [*self.fakes[-3:], (result.detach(), is_positive)]
         elif role and self.networks[role] is network and result.requires_grad and inputs:
-            return self.spread(result, self.are_fake(inputs, len(result)))
+            is_fake = self.are_fake(inputs, len(inputs[0]))
+            self.check_penalty(inputs[0].detach().flatten(1), bool(is_fake.any()))
+            return self.spread(result, is_fake if result.numel() > 1 else is_fake.all()[None])
         return result
 
     def spread(self, answers: Tensor, is_fake: Tensor) -> Tensor:
@@ -227,6 +240,7 @@ class GradientRecord:
         result = answers + (others.to(answers.dtype) - answers).detach()
 
         def note(grad: Tensor) -> None:
+            self.slopes += [grad.detach()[grad != 0].abs()] * self.is_running
             by_logits = grad.detach().float() * (others * (1 - others) if self.is_probability else 1)
             rows = torch.stack([others, by_logits], -1).view(len(is_fake), -1, 2)
             for whose, mask in (("real", ~is_fake), ("fake", is_fake)) if self.is_running else ():
@@ -244,11 +258,12 @@ class GradientRecord:
             if isinstance(each, Tensor) and each.ndim > 1 and len(each) == number
         ):
             rows = x.flatten(1)
-            for index, known in enumerate((self.real, [centered(each) for each in self.fakes])):
+            for index, known in enumerate((self.real, [centered(each) for each, _ in self.fakes])):
                 for each in known:
                     if rows.shape[1] >= each.shape[1] > MIN_PIXELS:
                         best[index] = best[index].maximum((centered(rows[:, : each.shape[1]]) @ each.T).amax(1))
-            for fake in self.fakes:  # the code may sample its data, points in a plane
+            for fake, is_positive in self.fakes:  # the code may sample its data, points in a plane
+                self.signs |= {is_positive} if torch.equal(rows, fake.flatten(1)) else set()
                 if fake.flatten(1).shape[1] == rows.shape[1]:
                     best[1] = best[1].maximum((torch.cdist(rows, fake.flatten(1).float()) == 0).any(1).float())
         self.is_certain &= bool((best.amax(0) > MIN_CORRELATION).all())
@@ -289,6 +304,17 @@ class GradientRecord:
     def of(self, name: str) -> list[list[Backward]]:
         """Return the calls of backward of each step of a network."""
         return [found for of, found in self.steps if of == name]
+
+    def check_penalty(self, x: Tensor, is_fake: bool) -> None:
+        """Check that points between real and generated images that D was given, [N, P], lie between them. Raises Failure."""
+        for real, fake in product(self.shown[False], self.shown[True]):
+            if real.shape == fake.shape == x.shape and x.shape[1] > 1:
+                line = real - fake
+                part = ((x - fake) * line).sum(1) / line.square().sum(1)
+                if torch.allclose(fake + part[:, None] * line, x, atol=1e-4) and bool((part - 0.5).abs().max() > 0.51):
+                    text = f"a point is at {part.min():.2g}, another at {part.max():.2g} of the line from 0 to 1"
+                    raise Failure(text, gan.NOT_BETWEEN)
+        self.shown[is_fake] = [*self.shown[is_fake][-2:], x]
 
     def check_labels(self, loss: str, values: Tensor, labels: Tensor) -> None:
         """Check that a loss can reach its labels, and gets no probabilities for logits. Raises Failure."""
@@ -332,18 +358,7 @@ def check_gan_loop(
 ) -> str:
     """Check a loop of a GAN by running it on images, and by where its losses pull; D can be called with an example."""
     loop: Loop = names["GAN loop"]
-    tries = list[tuple[GradientRecord, Exception | None, list[str]]]()
-    for x, form in product((images, images.flatten(1)), (None, TensorDataset, Tensor.detach)):
-        record = GradientRecord(G, D, images, example)
-        given = record.given | {"latent_dim": latent_dim, "shape": (BATCH_SIZE, *images.shape[1:])}
-        given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
-        given["loss"] = nn.BCELoss() if record.is_probability else nn.BCEWithLogitsLoss()
-        given |= {"loader": DataLoader(form(x), BATCH_SIZE)} if form else {}  # type: ignore[arg-type]  # without labels
-        watched = {(type(each), "forward") for each in (G, D)}
-        tries.append((record, *run(loop, x, given, record.step, record.call, watched)))
-        if loop.before or record.steps or not re.search(MISFIT, str(tries[-1][1])):  # one that was seen has its data
-            break
-    record, error, unknown = max(tries, key=lambda found: len(found[0].steps))
+    record, error, unknown = record_loop(loop, G, D, images, example, latent_dim)
     raise_known(names, error)
     of_G, of_D = record.of("G"), record.of("D")
     if of_G and not any(of_G) and unknown:  # it may have been the loss
@@ -351,8 +366,50 @@ def check_gan_loop(
         raise Unclear(text, "give it a default, or call what you need")
     if mistake := unclean(of_G, of_D):
         raise Failure("by the gradients that are there when an optimizer steps", mistake)
+    check_text(loop, record.given)
+    check_steps(record, error)
+    verdict = misled(of_G, of_D, 0.08 if record.is_probability else 0.3)
+    if verdict is gan.SATURATING and not names.get("*course"):
+        verdict = SATURATING
+    if isinstance(verdict, Mistake) and record.is_certain:
+        raise Failure("by where the losses pull the answers of D", verdict)
+    if verdict not in RIGHT:
+        raise Unclear(
+            "the losses pull the answers of D as those of no GAN that is known here", "use the losses of the text"
+        )
+    return "\n".join([f"both networks are updated, each by its own loss{verdict}", *dropped(loop, "to|cuda")])
+
+
+def record_loop(
+    loop: Loop, G: nn.Module, D: nn.Module, images: Tensor, example: Sequence[Any], latent_dim: int
+) -> tuple[GradientRecord, Exception | None, list[str]]:
+    """Run a loop on images in the form that it takes; return the record, the error in which it ended, and unknown arguments."""
+    tries = list[tuple[GradientRecord, Exception | None, list[str]]]()
+    if not loop.before and not Images.is_guessed:  # one that was seen has its data
+        Images.forms, Images.form = [(tuple(images.shape[1:]), True)], 0
+    for x, form in product((images, images.flatten(1)), (None, TensorDataset, Tensor.detach)):
+        record = GradientRecord(G, D, images, example)
+        given = record.given | {"latent_dim": latent_dim, "shape": tuple(images.shape[1:])}
+        given |= {f"opt_{name}": torch.optim.SGD(each.parameters(), lr=0.02) for name, each in record.given.items()}
+        given["loss"] = nn.BCELoss() if record.is_probability else nn.BCEWithLogitsLoss()
+        given |= {"loader": DataLoader(form(x), BATCH_SIZE)} if form else {}  # type: ignore[arg-type]  # without labels
+        watched = {(type(each), "forward") for each in (G, D)}
+        tries.append((record, *run(loop, x, given, record.step, record.call, watched)))
+        if loop.before or record.steps or not re.search(MISFIT, str(tries[-1][1])):
+            break
+    return max(tries, key=lambda found: len(found[0].steps))
+
+
+def check_text(loop: Loop, networks: Mapping[str, nn.Module]) -> None:
+    """Check what the text of a loop shows. Raises Failure."""
     if remarks := dropped(loop, "detach|clamp"):
         raise Failure(f"looks like: {remarks[0]}", gan.DROPPED)
+    if name := left_in_evaluation(loop, networks):
+        raise Failure(f"looks like: {name}.eval() in the loop, and no {name}.train()", gan.IN_EVALUATION)
+
+
+def check_steps(record: GradientRecord, error: Exception | None) -> None:
+    """Check which steps a loop took before it was stopped or ended in an error, and what D was given. Raises Failure or Unclear."""
     if error is not None and "Found dtype Long" in str(error):
         raise Unclear("labels are integers", "make the labels floats, as in torch.full((n, 1), 1.0)")
     if error is not None and len(record.steps) < 3:
@@ -362,14 +419,10 @@ def check_gan_loop(
         if a != b and rest[:2] == [a, b] and missing in record.networks:  # they take turns
             raise Failure(f"two optimizers step, and none of them has the parameters of {missing}", gan.NOT_HELD)
         raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
-    verdict = misled(of_G, of_D, 0.08 if record.is_probability else 0.3)
-    if isinstance(verdict, Mistake) and record.is_certain:
-        raise Failure("by where the losses pull the answers of D", verdict)
-    if verdict not in RIGHT:
-        raise Unclear(
-            "the losses pull the answers of D as those of no GAN that is known here", "use the losses of the text"
-        )
-    return "\n".join([f"both networks are updated, each by its own loss{verdict}", *dropped(loop, "to|cuda")])
+    if len(record.signs) > 1:
+        raise Failure("all noise of some batches is positive, that of others is not", gan.OTHER_NOISE)
+    if record.is_probability and not record.has_labels and record.slopes and all(map(is_constant, record.slopes)):
+        raise Failure("its gradient is the same for every probability that D returns", gan.BOUNDED)
 
 
 def unclean(of_G: Steps, of_D: Steps) -> Mistake | None:
@@ -432,6 +485,26 @@ def raise_known(names: Namespace, error: Exception | None) -> None:
             raise Failure(describe(error), mistake)
     if error is not None and (shown := mistake_of(names, error)):
         raise Failure(describe(error), shown)
+
+
+def is_constant(slopes: Tensor) -> bool:
+    """Return whether gradients [N] are nearly the same."""
+    return len(slopes) > 1 and bool(slopes.max() < 1.001 * slopes.min())
+
+
+def left_in_evaluation(loop: Loop, networks: Mapping[str, nn.Module]) -> str:
+    """Return the name of a network with dropout or BatchNorm that a loop calls eval of, and nothing in it train; else empty."""
+    functions = {each.name: each for each in loop.source.tree.body if isinstance(each, ast.FunctionDef)}
+    for node in ast.walk(loop.node):
+        text = ast.unparse(node) if isinstance(node, ast.For | ast.While) else ""
+        text += "".join(ast.unparse(each) for name, each in functions.items() if f"{name}(" in text)
+        for name in re.findall(r"\b(\w+)\.eval\(\)", text):
+            given = next((each for role, each in networks.items() if name.lower() in ROLES[role].split()), None)
+            network = loop.before.get(name, loop.source.names.get(name, given))
+            parts = network.modules() if isinstance(network, nn.Module) else ()
+            if ".train(" not in text and any(isinstance(each, BY_MODE) for each in parts):
+                return str(name)
+    return ""
 
 
 def dropped(loop: Loop, methods: str) -> list[str]:

@@ -14,13 +14,16 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.checker.lstm_graph import GraphOfSteps, read_graph
+from reviver.checker.standins import give_images
 
 MAX_STEPS, MAX_SECONDS, MAX_IDLE = 4, 8, 10
 """Steps of optimizers, seconds of computing, and seconds of waiting, after which a statement is cut."""
+MAX_ROUNDS = 3
+"""How often it gets those seconds if it learns so slowly that an optimizer stepped less often."""
 
 
 class SeenEnough(BaseException):
@@ -62,6 +65,8 @@ class Watch:
     """Those that stepped."""
     errors: ClassVar[list[Exception]] = []
     """Those in which statements ended."""
+    num_backward: ClassVar[int] = 0
+    """How often backward was called."""
     findings: ClassVar[list[GraphOfSteps]] = []
     """What the graphs of the first losses show of an LSTM."""
 
@@ -73,6 +78,7 @@ class Watch:
         begin, backward, watch = self._init, self._backward, self
 
         def read(loss: Tensor, *args: Any, **options: Any) -> None:
+            Watch.num_backward += 1
             if len(watch.findings) < MAX_STEPS and (finding := read_graph([loss])):
                 watch.findings.append(finding)
             backward(loss, *args, **options)
@@ -87,13 +93,14 @@ class Watch:
         self.forwards = dict[Any, Any]()
         setattr(nn.Module, "__init__", init)  # noqa: B010
         setattr(Tensor, "backward", read)  # noqa: B010
-        self._hook = register_module_forward_hook(watch.call)
+        self._hooks = [register_module_forward_hook(watch.call), register_module_forward_pre_hook(give_images)]
         return self
 
     def __exit__(self, *error: object) -> None:
         setattr(nn.Module, "__init__", self._init)  # noqa: B010
         setattr(Tensor, "backward", self._backward)  # noqa: B010
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         self._catch.__exit__(None, None, None)
         for cls, forward in self.forwards.items():
             cls.forward = forward
@@ -196,12 +203,14 @@ def cut(stepped: set[int]) -> Iterator[None]:
         if number >= MAX_STEPS * (1 if len(stepped) > 1 else 3):  # D may learn more often than G
             raise SeenEnough
 
-    used = process_time()
+    used, num_backward, rounds = process_time(), Watch.num_backward, 0
 
     def stop(signum: int, _: Any) -> None:
-        nonlocal used
+        nonlocal used, rounds
         before, used = used, process_time()
-        if signum == signal.SIGPROF or used < before + 0.1:  # how busy the machine is does not matter
+        rounds += signum == signal.SIGPROF
+        is_slow = Watch.num_backward > num_backward and number < MAX_ROUNDS and rounds < MAX_ROUNDS
+        if (signum == signal.SIGPROF and not is_slow) or used < before + 0.1:  # how busy the machine is does not matter
             raise SeenEnough
 
     hook, timers = register_optimizer_step_post_hook(step), dict[Any, Any]()
