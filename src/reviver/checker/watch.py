@@ -22,7 +22,7 @@ from reviver.checker.standins import give_images
 
 MAX_STEPS, MAX_SECONDS, MAX_IDLE = 4, 8, 10
 """Steps of optimizers, seconds of computing, and seconds of waiting, after which a statement is cut."""
-MAX_ROUNDS = 3
+MAX_ROUNDS = 2
 """How often it gets those seconds if it learns so slowly that an optimizer stepped less often."""
 
 
