@@ -336,7 +336,7 @@ def test_an_lstm_that_raises_for_every_x_is_wrong_if_no_call_of_it_can_be_meant_
     for other in (
         "forward(self, x) -> forward(self, x, words)",
         "torch.sigmoid -> torch.tanh",
-        "self.device) -> torch.cuda.current_device())",
+        "self.device) -> torch.cuda.get_device_name())",
     ):
         assert check(files.LSTM, f"{edits} && {other}")["sequence"].status == "unclear"
 

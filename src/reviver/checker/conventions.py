@@ -32,8 +32,8 @@ ARGUMENTS = {
     "Z": r"latent|noise|^n?z|^dim(_z)?$|^in(put)?_(dim|size|features)$",
     "image": r"^((img|image|input|output)_)?shape$|^(x|img)_dims$",
     "pixels": r"pixels$|^(in|input|out|output|img|image|im|x|n)_(dim|size|features|len)(_flat)?$|^d_in(put)?$",
-    "width": r"^((base|h|hidden|gen|disc)_(dim|size|features|channels?)|n?_?hidden|dim_h|features|feature_maps|n[gd]?f|n(um)?_filters)$",
-    "channels": r"^((img|image|num|n|in|out)_)?channels?$|^nc$",
+    "width": r"^((base|h|hidden|gen|disc)_(dim|size|features|channels?)|n?_?hidden|dim_h|feature(s|s_[dg]|_maps)|n[gd]?f|n(um)?_filters)$",
+    "channels": r"^((img|image|num|n|in|out)_)?channels?(_(img|image))?$|^nc$",
     "settings": r"^(configs?|cfg|args?|opts?|h?params)$",
 }
 """Names of the arguments of networks by what they stand for, the first that fits."""

@@ -119,11 +119,12 @@ NO_SUCH_NAME = Mistake(
 NO_BRACKETS = Mistake(
     "brackets are missing behind no_grad", Hint(TRAIN, "What does `with` need: a class, or an object of it?")
 )
-BOUNDED, NOT_BETWEEN, OTHER_NOISE, MISFIT = table(
+BOUNDED, NOT_BETWEEN, OTHER_NOISE, MISFIT, OTHER_SIZE = table(
     ("there is a sigmoid at the end of D, and a loss of a critic", CRITIC),
     ("the points of the gradient penalty are not between real and generated images", BETWEEN),
     ("G learns with other noise than D", FROM),
     ("G does not take its noise", FITS),
+    ("generated images have another size than those of the data", FITS),
 )
 TOO_EARLY, REUSED, TARGET_SHAPE, LABELS_ABOVE_ONE, DROPPED, NONE_FOR_D, SAME_TARGET, NOT_HELD = table(
     ("an optimizer steps before the other gradient is there", SAME),

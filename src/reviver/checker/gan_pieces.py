@@ -50,35 +50,45 @@ def build_network(names: Namespace, role: str) -> tuple[nn.Module, tuple[Any, ..
         advice = "Generator(latent_dim), called with noise [N, latent_dim]"
     if "*seen" in names and (found := copy_seen(names, role)):
         return found
-    try:
-        keys = GENERATOR_KEYS if is_G else GENERATOR_KEYS[1:]
-        module = build_module(names[role], keys, {"image": IMAGE_SHAPE, "Z": LATENT_SIZE}).train()
-        out, *rest = next((each.shape for each in module.parameters() if each.ndim > 1), (0, LATENT_SIZE))
-        sizes = [(1, 28), (1, 32), (1, 64), (3, 32), (3, 64), (3, 128)]
-        inputs = [sample(2, 8, channels, side, side).tanh() for channels, side in sizes]
-        if len(rest) == 1:
-            inputs.append(sample(2, 8, rest[0], 1, 1).tanh())
-        if is_G:
-            inputs = [sample(1, 8, size, 1, 1) for size in (LATENT_SIZE, rest[0] if len(rest) == 1 else out)]
-        for example in (each for images in inputs for each in (images, images.flatten(1))):
-            try:
-                shape = list(module(example).shape)
-                if is_G or prod(shape) in (8, 1):
-                    return module, (example,)
-                problems.insert(0, Unclear(f"it returns {shape} for 8 images", "return one number for each image"))
-            except Exception as error:
-                problems.append(error)
-        raise furthest(problems)
-    except Exception as error:
-        mistake = error.mistake if isinstance(error, Failure) else mistake_of(names, error)
-        if isinstance(error, AttributeError) and "module 'torch" in str(error):
-            mistake = wrong.NO_SUCH_NAME
-        if mistake:
-            hint = mistake.hint._replace(section=wrong.NETWORKS)
-            raise Failure(describe(error), mistake._replace(hint=hint)) from error
-        if isinstance(error, NotImplementedError | Unclear):
-            raise
-        raise Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}") from error
+    keys, sizes = GENERATOR_KEYS if is_G else GENERATOR_KEYS[1:], {"image": IMAGE_SHAPE, "Z": LATENT_SIZE}
+    for values in (sizes, sizes | {"pixels": 3, "channels": 3}):  # what is called a dimension may be that of the colors
+        try:
+            module = build_module(names[role], keys, values).train()
+            return module, find_input(module, is_G)
+        except Exception as problem:
+            problems.append(problem)
+    error = problems[0]
+    mistake = error.mistake if isinstance(error, Failure) else mistake_of(names, error)
+    if isinstance(error, AttributeError) and "module 'torch" in str(error):
+        mistake = wrong.NO_SUCH_NAME
+    if mistake:
+        hint = mistake.hint._replace(section=wrong.NETWORKS)
+        raise Failure(describe(error), mistake._replace(hint=hint)) from error
+    if isinstance(error, NotImplementedError | Unclear):
+        raise error
+    raise Unclear(f"no way of calling {role} works: {describe(error)}", f"write {advice}") from error
+
+
+def find_input(module: nn.Module, is_G: bool) -> tuple[Any, ...]:
+    """Return noise, or images, that a network takes, with labels if it needs them. Raises what says most of why there is none."""
+    out, *rest = next((each.shape for each in module.parameters() if each.ndim > 1), (0, LATENT_SIZE))
+    sides = [(1, 28), (1, 32), (1, 64), (3, 32), (3, 64), (3, 128)]
+    inputs, problems = [sample(2, 8, channels, side, side).tanh() for channels, side in sides], list[Exception]()
+    if len(rest) == 1:
+        inputs.append(sample(2, 8, rest[0], 1, 1).tanh())
+    if is_G:
+        inputs = [sample(1, 8, size, 1, 1) for size in (LATENT_SIZE, rest[0] if len(rest) == 1 else out)]
+    needed = [each for each in inspect.signature(module.forward).parameters.values() if each.default is each.empty]
+    labels = (torch.arange(8) % 2,) * (len(needed) == 2)
+    for example in ((each, *labels) for images in inputs for each in (images, images.flatten(1))):
+        try:
+            shape = list(module(*example).shape)
+            if is_G or prod(shape) in (8, 1):
+                return example
+            problems.insert(0, Unclear(f"it returns {shape} for 8 images", "return one number for each image"))
+        except Exception as error:
+            problems.append(error)
+    raise furthest(problems)
 
 
 def copy_seen(names: Namespace, role: str) -> tuple[nn.Module, tuple[Any, ...]] | None:
@@ -240,7 +250,7 @@ def check_gan_step(names: Namespace) -> str:
         compare(observe_step, [names["gan_step"], with_flat_logits], wrong.gan_step, wrong.GAN_STEP_MISTAKES)
         return "both networks are updated once, each by its own loss"
     if not names["GAN loop"].before:  # it was not seen to be trained
-        check_calls(names)
+        check_calls(names, Watch.errors)
         for error in Watch.errors:
             if fails_on_noise(names["Generator"], error):
                 raise Failure(describe(error), wrong.MISFIT)

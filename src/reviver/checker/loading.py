@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
-from functools import partial
+from functools import partial, partialmethod
 from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
 from itertools import islice
@@ -77,6 +77,12 @@ class StandInFinder:
         """Do nothing."""
 
 
+def move(value: Any, of: Any, *args: Any, **options: Any) -> Any:
+    """Move a tensor or a module to another type, or to the device of this machine if it has a number."""
+    is_number = len(args) == 1 and type(args[0]) is int
+    return of(value, *(("cpu",) if is_number else args), **options)
+
+
 def refuse(*args: Any, **options: Any) -> None:
     """Raise the error of a connection to the network."""
     raise OSError("there is no network here")
@@ -111,6 +117,8 @@ CHANGES: tuple[tuple[Any, str, Any], ...] = (
     (DataLoader, "__init__", begin_loader),
     (nn.parallel, "data_parallel", lambda module, x, *args, **options: module(x)),
     *((owner, "cuda", lambda owner, *args, **options: owner) for owner in (Tensor, nn.Module)),
+    *((owner, "to", partialmethod(move, owner.to)) for owner in (Tensor, nn.Module)),
+    (torch.cuda, "current_device", lambda: "cpu"),
 )
 """What is another thing in this process: owner, name and value."""
 TEXTS = {
@@ -238,6 +246,7 @@ def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str], Watch]:
 
     sys.path_hooks.insert(0, find)
     sys.path[:0] = dict.fromkeys([root, *(str(path.parent) for path in paths)])
+    torch.set_deterministic_debug_mode("warn")  # memory that is not set is nan
     with Watch() as watch:
         for path in paths:
             if path not in Loader.sources:  # not yet imported by another one
@@ -245,6 +254,7 @@ def load(paths: Sequence[Path]) -> tuple[list[SourceFile], list[str], Watch]:
                 module.__file__, module.__package__ = str(path), ".".join(path.relative_to(root).parts[:-1])
                 sys.modules.setdefault(path.stem, module)
                 Loader(path.stem, str(path)).exec_module(module)
+    torch.set_deterministic_debug_mode("default")
     problems = [f"{path.name}: {text}" if len(paths) > 1 else text for path, text in Loader.problems]
     return [Loader.sources[path] for path in paths if path in Loader.sources], problems, watch
 

@@ -185,13 +185,14 @@ def run(
     """
     names, nodes, changed = loop.source.names, list(ast.walk(loop.source.tree)), dict(loop.before)
     values, text = values_of(names, given, x), ast.unparse(loop.source.tree)
-    is_used = bool(re.search(rf"(?<!def )\b{getattr(loop.node, 'name', ' ')}\(", text))
+    name = getattr(loop.node, "name", "")
+    is_used = bool(name and re.search(rf"(?<!def )\b{name}\(", text))
 
     def is_lost(name: str) -> bool:
         return is_used and name not in names and lacks_name({"*sources": [loop.source]}, name)
 
     for name in {*names, *(each.id for each in nodes if isinstance(each, ast.Name))}:
-        if isinstance(names.get(name), argparse.Namespace):
+        if isinstance(names.get(name), argparse.Namespace) and not loop.before:
             changed[name] = values["args"]
         elif isinstance(names.get(name), StandIn | NoneType) and name.lower() in values and not is_lost(name):
             value = values[name.lower()]

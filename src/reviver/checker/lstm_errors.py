@@ -2,9 +2,11 @@
 
 import ast
 import inspect
+import json
 import re
 import traceback
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +17,6 @@ from reviver.checker.conventions import Form, LSTMSizes
 from reviver.checker.lstm_reading import sizes_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe, is_library, unparsed
 from reviver.checker.standins import StandIn
-from reviver.checker.watch import Watch
 
 ELSEWHERE = "(?i)cuda|nvidia|device|StandIn"
 """Words in errors of what is not on this machine."""
@@ -96,16 +97,14 @@ def overwrites(names: Namespace, cls: type) -> bool:
     return False
 
 
-def check_calls(names: Namespace) -> None:
-    """Raise a Failure for an error in which the file itself ended, if it is due to a name or to how it calls what it defines."""
+def check_calls(names: Namespace, errors: Iterable[Exception]) -> None:
+    """Raise a Failure for an error in which the file itself ended, if it is due to how it calls what it defines."""
     own = {getattr(node, "name", ""): node for source in names["*sources"] for node in source.tree.body}
-    for error in Watch.errors:
+    for error in errors:
         called = re.match(r"(\w+)(\.\w+)?\(\) (missing|takes|got an unexpected keyword)", str(error))
         if type(error) is TypeError and called and called[1] in own:
             is_class = isinstance(own[called[1]], ast.ClassDef)
             raise Failure(describe(error), wrong.NOT_BUILT if is_class else wrong.NOT_CALLED)
-        if mistake := mistake_of(names, error):
-            raise Failure(describe(error), mistake)
 
 
 def check_attributes(names: Namespace, cls: Any) -> None:
@@ -147,11 +146,31 @@ def lacks_attribute(names: Namespace, error: AttributeError) -> bool:
 def lacks_name(names: Namespace, name: str) -> bool:
     """Return whether nothing in a submission, outside functions and classes, defines a name or may import it.
 
-    A notebook may define it in a cell that is no Python, so that this is not known.
+    A notebook may define it in a cell that is no Python, or in another file that it runs, so that this is not known.
     """
-    sources, functions = names.get("*sources", ()), (ast.FunctionDef, ast.ClassDef)
-    if any(source.names["__file__"].endswith(".ipynb") for source in sources):
-        return False
-    top = [each for source in sources for each in source.tree.body]
-    text = "\n".join(f"{each.name} = 0" if isinstance(each, functions) else ast.unparse(each) for each in top)
-    return not re.search(rf"\b({name}|import \*)(?!\w)", text) and f"global {name}" not in unparsed(names)
+    text, bound = unparsed(names), {"__name__"}
+    for source in names.get("*sources", ()):
+        path = Path(source.names["__file__"])
+        if path.suffix == ".ipynb" and not is_whole(path):
+            return False
+        for statement in source.tree.body:
+            is_scope = isinstance(statement, ast.FunctionDef | ast.ClassDef)
+            for node in [statement] if is_scope else ast.walk(statement):
+                is_read = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+                bound |= {name_of(node)} if not is_read else set()
+                aliases = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+                bound |= {(each.asname or each.name).partition(".")[0] for each in aliases}
+    return not bound & {name, "*"} and not re.search(rf"global .*\b{name}\b|\b(exec|globals|vars)\(", text)
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether all code cells of a notebook are Python, and run no other file."""
+    cells = json.loads(path.read_bytes())["cells"]
+    for text in ("".join(each["source"]) for each in cells if each["cell_type"] == "code"):
+        try:
+            ast.parse(re.sub(r"^(\s*)[!?%].*$", r"\1pass", text, flags=re.MULTILINE))
+        except SyntaxError:
+            return False
+        if re.search(r"^\s*(%%|%(run|load)|!.*\.(py|ipynb))", text, re.MULTILINE):
+            return False
+    return True

@@ -259,11 +259,12 @@ def check_chains(
         text = "each step begins with another c than the one before ended with"
         raise Failure(text, NAMED["c is not carried but reset at every step"] if reads_h else wrong.RESET)
     for chain in chains:
-        check_chain(chain, shown, sums)
         changes = sum(parts[old.c] != parts[new.c] for old, new in pairwise(chain))
         if changes > 1:  # a decoder may begin with the state of an encoder
             text = f"the weights change {changes} times in a chain of {len(chain)} steps"
             raise Failure(text, wrong.SHARED_STATE)
+    for chain in chains:
+        check_chain(chain, shown, sums)
     candidates = {name_of(step.gates[2]) for step in steps}
     found = {(kind, each.has_tanh) for kind in candidates for each in shown.values()}
     for kind, has_tanh, mistake in (("Tanh", False, NO_TANH), ("Sigmoid", True, SIGMOID), ("Relu", True, RELU)):

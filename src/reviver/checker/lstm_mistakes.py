@@ -172,6 +172,7 @@ NOT_DEFINED = Mistake("a name is used that nothing defines", DEFINED)
 MISSPELT = Mistake("a method of super() does not exist", DEFINED)
 NOT_CALLED = Mistake("a function is called with other arguments than it takes", DEFINED)
 NOT_BUILT = Mistake("a class is built with other arguments than it takes", DEFINED)
+MIXED = Mistake("one sequence of a batch changes the results of the others", TIME)
 ONLY_EQUAL = {
     key: Mistake(f"it works only if {name} and units are equal", ROWS)
     for key, name in (("B", "batch"), ("I", "inputs"))

@@ -117,6 +117,8 @@ def read_step(result: Any) -> dict[str, Any]:
             state, gates = result, ()
         elif isinstance(state, Tensor) and isinstance(gates, tuple | list):  # an output and the state
             state, gates = gates[::-1] if gates[-1] is state else gates, ()
+        elif isinstance(gates, tuple | list) and len(gates) == 3:  # without that of the output
+            gates = ()
         if isinstance(state, tuple | list) and len(state) == 2 and len(gates) in {0, 4}:
             return dict(zip("ifgo", gates, strict=False)) | {"c": state[1], "h": state[0]}
     raise Failure(f"a step must return a state (h, c) and gates (i, f, g, o), or h and c, got {short_repr(result)}")

@@ -5,7 +5,7 @@ Shapes: B batch, T time, I input size, H hidden size, C classes.
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import product
@@ -39,9 +39,35 @@ def check_sequence(names: Namespace) -> str:
     if not {"Recaller", "LSTM"} & names.keys():
         return check_graph(names, "LSTM", Unclear("no class has the gates of an LSTM", "call it LSTM"))
     try:
-        return check_numbers(names)
+        text = check_numbers(names)
     except Unclear as problem:
-        return check_graph(names, "LSTM", problem)
+        text = check_graph(names, "LSTM", problem)
+    check_examples({names.get(role) for role in ("LSTM", "LSTMCell")})
+    return text
+
+
+def check_examples(classes: Collection[Any]) -> None:
+    """Check that in what a file runs around its classes no example of a batch has a part in the result of another. Raises Failure."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    for network, (x, *rest), _ in Watch.seen.values():
+        is_batch = x.ndim == 2 + x.is_floating_point() and 1 < x.shape[1] != x.shape[0]
+        results = list[Any]()
+        with suppress(Exception), torch.no_grad():
+            for each in (x, x, x.roll(1, 0)) if is_batch else ():
+                torch.manual_seed(0)
+                results.append(network.eval()(each, *rest))
+        is_row = all(isinstance(each, Tensor) and each.ndim == 2 and len(each) == len(x) for each in results)
+        first, again, other = results if len(results) == 3 and is_row else [torch.zeros(1)] * 3
+        is_around = any(type(part) in classes for part in network.modules())
+        if (
+            is_around
+            and torch.equal(first, again)
+            and not torch.allclose(first.roll(1, 0), other, rtol=1e-3, atol=1e-5)
+        ):
+            text = f"what {type(network).__name__} returns for a sequence depends on the others of its batch"
+            raise Failure(text, wrong.MIXED)
+    torch.set_default_dtype(dtype)
 
 
 def check_graph(names: Namespace, role: str, problem: Unclear) -> str:
@@ -262,7 +288,11 @@ def check_again(names: Namespace, reading: Reading) -> list[str]:
     module = reading.build(reading.sizes.T)
     remarks = [] if is_own else list(layout.remarks)
     unset = [name for name, each in module.named_parameters() if each.isnan().any()]
-    if unset and "LSTM loop" in names and not re.search(FILLS, unparsed(names)):
+    seen = Watch.first(reading.cls)
+    was_unset = seen is not None and any(
+        bool(each.isnan().any()) for name, each in seen.network.named_parameters() if name in unset
+    )
+    if unset and (was_unset or ("LSTM loop" in names and not re.search(FILLS, unparsed(names)))):
         raise Failure(f"{unset[0]} is memory, whatever stood there before", wrong.UNFILLED)
     remarks += [f"{name} is not initialized here" for name in unset]
     before = [dict(vars(each)) for each in module.modules()]

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from reviver.checker import gan_mistakes as gan
 from reviver.checker import lstm_mistakes as lstm
 from reviver.checker.loops import BATCH_SIZE, LETTERS, ROLES, Loop, events, run
-from reviver.checker.lstm_errors import mistake_of
+from reviver.checker.lstm_errors import check_calls, mistake_of
 from reviver.checker.pieces import Failure, Mistake, Namespace, Unclear, describe
 from reviver.checker.standins import MISFIT, NUMBER, Images
 from reviver.checker.watch import SeenEnough, Watch, kind
@@ -360,6 +360,8 @@ def check_gan_loop(
     loop: Loop = names["GAN loop"]
     record, error, unknown = record_loop(loop, G, D, images, example, latent_dim)
     raise_known(names, error)
+    if loop.before and error is not None:  # the file itself ends so
+        check_calls(names, [error])
     of_G, of_D = record.of("G"), record.of("D")
     if of_G and not any(of_G) and unknown:  # it may have been the loss
         text = f"what should be the argument {unknown[0]} of the loop?"
@@ -419,6 +421,9 @@ def check_steps(record: GradientRecord, error: Exception | None) -> None:
         if a != b and rest[:2] == [a, b] and missing in record.networks:  # they take turns
             raise Failure(f"two optimizers step, and none of them has the parameters of {missing}", gan.NOT_HELD)
         raise Unclear(f"no step of the optimizer of {missing} was seen", "call step of both optimizers for each batch")
+    widths = [{each.shape[1] for each in record.shown[is_fake]} for is_fake in (True, False)]
+    if all(widths) and not widths[0] & widths[1]:
+        raise Failure(f"D gets images of {widths[0]} generated and of {widths[1]} real numbers", gan.OTHER_SIZE)
     if len(record.signs) > 1:
         raise Failure("all noise of some batches is positive, that of others is not", gan.OTHER_NOISE)
     if record.is_probability and not record.has_labels and record.slopes and all(map(is_constant, record.slopes)):

@@ -18,6 +18,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from reviver.checker.lstm_graph import GraphOfSteps, read_graph
+from reviver.checker.lstm_mistakes import UNFILLED
+from reviver.checker.pieces import Failure
 from reviver.checker.standins import give_images
 
 MAX_STEPS, MAX_SECONDS, MAX_IDLE = 4, 8, 10
@@ -80,7 +82,9 @@ class Watch:
         def read(loss: Tensor, *args: Any, **options: Any) -> None:
             Watch.num_backward += 1
             if len(watch.findings) < MAX_STEPS and (finding := read_graph([loss])):
-                watch.findings.append(finding)
+                is_unset = not watch.findings and any(bool(each.isnan().any()) for each in finding.weights)
+                problem = Failure("a weight is memory, whatever stood there before", UNFILLED) if is_unset else None
+                watch.findings.append(finding._replace(problem=problem or finding.problem))
             backward(loss, *args, **options)
 
         def init(self: nn.Module, *args: Any, **options: Any) -> None:
