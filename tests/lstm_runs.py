@@ -39,23 +39,9 @@ CURRICULUM = LSTMConfig(
 """Lengths 3, 4, 7 and 9, with batches of 32, 32, 22 and 17."""
 JUMPING = replace(CURRICULUM, length=40, jump_factor=4.0, threshold=0.5, epochs=60)
 """Lengths 3, 4, 7, 10, 15, 23, 34 and 40, of which a jump goes on three."""
-TRUNCATED = replace(
-    CURRICULUM,
-    length=40,
-    start_length=5,
-    length_factor=2.0,
-    bptt_steps=8,
-    hidden_dropout=0.1,
-    threshold=0.9,
-    data_size=700,
-    batch_steps=200_000,
-    max_norm=1.0,
-    epochs=60,
-)
-"""Palindromes five times as long as the gradient reaches."""
 PATIENT = replace(TINY, epochs=60, patience=3, checkpoint_every=4, learning_rate=0.1)
 """5 updates an epoch, early stopping; it learns, and then its accuracy moves up and down."""
-CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "truncated": TRUNCATED, "patient": PATIENT}
+CONFIGS = {"tiny": TINY, "curriculum": CURRICULUM, "jumping": JUMPING, "patient": PATIENT}
 LENGTHS = {"row-mnist": 28, "associative-recall": 8, "pixel-mnist": 49, "temporal-order": 10}
 """The shortest sequences of tasks that do not have every length."""
 

@@ -22,7 +22,6 @@ PURPOSES = {
     "onehot": "Palindromes of 5 digits as one-hot vectors, which a few epochs solve.",
     "recall": "Hold a one-hot digit over 1000 steps.",
     "recall-scalar": "Hold a digit over 1000 steps, entered as one number.",
-    "recall-scalar-10000": "The same over 10 000 steps, by truncated backpropagation through time.",
     "recall-10000": "Hold a one-hot digit over 10 000 steps.",
     "recall-100000": "Hold a one-hot digit over 100 000 steps.",
     "recall-1000000": "Hold a one-hot digit over a million steps.",

@@ -68,14 +68,14 @@ def test_a_run_is_used_without_anything_from_its_author(folder: Path, capsys: py
         replace(TINY, num_layers=2, bidirectional=True, pooling="attention", dropout=0.1),
         replace(TINY, hidden_dropout_kind="zoneout", patch_size=2),
         CURRICULUM,
-        replace(CURRICULUM, bptt_steps=2, cell="slstm"),
+        replace(CURRICULUM, cell="slstm"),
     ],
-    ids=["layers", "zoneout", "curriculum", "truncated"],
+    ids=["layers", "zoneout", "curriculum", "slstm"],
 )
 def test_texts_train_and_resume_bit_for_bit(config: LSTMConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, name = train(config, "whole"), "truncated_step" if config.bptt_steps else "train_step"
+    whole = train(config, "whole")
     with monkeypatch.context() as patch:
-        at_step(patch, 3, terminate, name)
+        at_step(patch, 3, terminate)
         with pytest.raises(Interrupted, match="SIGTERM"):
             train(config, "cut")
     assert fingerprint(train(config, "cut", resume=True)) == fingerprint(whole)

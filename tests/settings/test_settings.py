@@ -56,7 +56,6 @@ def test_the_reports_settings() -> None:
 
 
 PIXELS: dict[str, Any] = {"task": "pixel-mnist", "length": 784}
-TRUNCATED: dict[str, Any] = {"curriculum": True, "bptt_steps": 8}
 CUSTOM: dict[str, Any] = {"task": "custom", "data": "x"}
 COPY: dict[str, Any] = {"task": "copy", "encoding": "onehot"}
 INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
@@ -74,9 +73,6 @@ INVALID_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
     (CUSTOM | {"encoding": "onehot"}, "encoding must be scalar for the task custom, .* got 'onehot'"),
     (CUSTOM | {"curriculum": True}, "curriculum must be false for the task custom, .* got True"),
     ({"task": "custom"}, "data must be a file for the task custom, got None; give one with --data"),
-    (TRUNCATED | COPY, "bptt_steps must be none except for the task palindrome"),
-    *((TRUNCATED | {name: value}, f"bptt_steps must be none with {name} {str(value).lower()}, which carries no state, got 8")
-      for name, value in (("bidirectional", True), ("pooling", "mean"), ("patch_size", 2))),
 ]  # fmt: skip
 INVALID_COMBINATIONS_OF_THE_GAN: list[tuple[dict[str, Any], str]] = [
     ({"ema_rampup": 0.1}, "ema_rampup must be 0 without an average, got 0.1; give ema as well"),
@@ -112,7 +108,6 @@ def test_long_sequences_have_smaller_batches_but_as_many() -> None:
     assert set(batches) == {16}
     assert config.batch_size_at(100_000) == MIN_BATCH_SIZE
     assert config.batch_size_at(2000) == 100
-    assert LSTMConfig(length=10_000, **TRUNCATED).batch_size_at(10_000) == 128
 
 
 def test_lengths_beyond_a_maximum_have_the_last_threshold() -> None:

@@ -58,11 +58,6 @@ class RecurrentClassifier(PretrainedMixin, nn.Module):
         """Recurrent layers, called as `LSTM`, with `options`, `num_layers`, `num_directions` and `hidden_size`."""
         return getattr(self, self._layers)
 
-    @property
-    def state_sizes(self) -> list[tuple[int, ...]]:
-        """Shapes of the entries of a state for one sequence, (H,) each; the first is h."""
-        return [(size,) for size in self.recurrent.state_sizes]
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self.recurrent, name) if name in OPTIONS else super().__getattr__(name)
 

@@ -56,16 +56,15 @@ class CellLayers(nn.Module):
         x: Tensor,
         state: States | None = None,
         lengths: Tensor | None = None,
-        fresh: Tensor | None = None,
         *,
         rng: Rng = None,
         trace: list[list[States]] | None = None,
     ) -> tuple[Tensor, States]:
         """Run all layers over a batch x [B, T, I] from a `state`, None at the start.
 
-        `lengths` are the steps of each sequence, [B] int64, all T if None; `fresh` are sequences that start, although others
-        have a `state`, [B] bool. A list of the states after each step is added to `trace` for each layer. Return the hidden
-        states of the last layer, [B, T, H], 0 after the end of a sequence, and the final state.
+        `lengths` are the steps of each sequence, [B] int64, all T if None. A list of the states after each step is added to
+        `trace` for each layer. Return the hidden states of the last layer, [B, T, H], 0 after the end of a sequence, and the
+        final state.
         """
         batch, steps, _ = x.shape
         shape, inside = (steps, batch, self.hidden_size), None
@@ -84,10 +83,7 @@ class CellLayers(nn.Module):
             states: list[States] = []
             for t, x_t in enumerate(output.unbind()):  # T times [B, I]
                 mask = None if masks is None else masks[t]
-                if t == 0 and fresh is not None and now is not None:
-                    now = self._start(cell, x_t, now, fresh, mask)
-                else:
-                    now = self._advance(cell, x_t, now, running[t], mask)
+                now = self._advance(cell, x_t, now, running[t], mask)
                 states.append(now)
             output = torch.stack([each[0] for each in states])  # [T, B, H]
             finals.append(states[-1])
@@ -113,18 +109,6 @@ class CellLayers(nn.Module):
         if rows is None or state is None:
             return new
         return tuple(old.index_copy(0, rows, entry) for old, entry in zip(state, new, strict=True))
-
-    def _start(self, cell: nn.Module, x: Tensor, state: States, fresh: Tensor, mask: Tensor | None) -> States:
-        """Return the state after a first step, of which the sequences `fresh` [B] start and the others have a `state`."""
-        starting, others = fresh.nonzero()[:, 0], (~fresh).nonzero()[:, 0]
-        if not len(starting):
-            return self._advance(cell, x, state, None, mask)
-        new = self._advance(cell, x, None, starting, mask)
-        if not len(others):
-            return new
-        rest = (entry[others] for entry in self._advance(cell, x, state, others, mask))
-        back = torch.cat([starting, others]).argsort()
-        return tuple(torch.cat(pair)[back] for pair in zip(new, rest, strict=True))
 
     @cached_property
     def example(self) -> Any:
@@ -167,11 +151,6 @@ class CellClassifier(RecurrentClassifier):
         """Raise ConfigError: no file holds a user-defined cell."""
         name = type(self.layers.cells[0]).__name__
         raise ConfigError(f"a run with the cell {name} cannot be exported; give one whose cell is a text")
-
-    @property
-    def state_sizes(self) -> list[tuple[int, ...]]:
-        """Shapes of the entries of a state for one sequence, such as (H,) of h."""
-        return [tuple(entry.shape[1:]) for entry in _entries(self.layers.example)]
 
 
 def sample_masks(shape: tuple[int, int, int], p: float, rng: Rng, like: Tensor) -> Tensor:

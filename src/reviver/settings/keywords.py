@@ -23,7 +23,6 @@ class LSTMKeywords(TypedDict, total=False):
     threshold_max_length: int | None
     lr_length_exponent: float
     batch_steps: int
-    bptt_steps: int | None
     hidden_size: int
     num_layers: int
     bidirectional: bool

@@ -37,9 +37,15 @@ from reviver.settings.tasks import DEFINITIONS, TaskDefinition, TaskName
 from reviver.settings.validation import MAX_INTEGER, MAX_VALUE, check, refuse, settings, show_value
 from reviver.text import short_repr
 
-STATELESS = ("bidirectional", "pooling", "patch_size")
-"""Settings of networks that carry no state from one segment of a sequence to the next, unless they have their defaults."""
-WITHOUT_CLASSES = (*STATELESS, "hidden_dropout_kind", "init", "activation_checkpoint_steps", "precision")
+WITHOUT_CLASSES = (
+    "bidirectional",
+    "pooling",
+    "patch_size",
+    "hidden_dropout_kind",
+    "init",
+    "activation_checkpoint_steps",
+    "precision",
+)
 """Settings that cells as classes do not support."""
 MIN_BATCH_SIZE = 16
 """Minimum batch size of a curriculum, unless `batch_size` is smaller."""
@@ -100,9 +106,6 @@ class LSTMConfig:
     batch_steps: Annotated[Count, CURRICULUM] = 200_000
     """Maximum time steps per batch of the curriculum: longer sequences have smaller batches (at least 16) and fewer sequences
     per epoch."""
-    bptt_steps: Annotated[Count | None, CURRICULUM] = None
-    """Truncated backpropagation through time (Williams & Peng 1990): maximum number of steps per update, after which the state
-    is carried on to the next update. By default an update reads whole sequences."""
     hidden_size: Annotated[Count, MODEL] = 128
     """Hidden units H per layer."""
     num_layers: Annotated[Count, MODEL] = 1
@@ -169,12 +172,6 @@ class LSTMConfig:
             refuse("patience", f"must be none with curriculum, which ends by its threshold, got {self.patience}")
         if not is_reference(self.task):
             self.check_task(DEFINITIONS[self.task])
-        if self.bptt_steps is not None:
-            got = f"got {self.bptt_steps}"
-            if self.task != "palindrome" or not self.curriculum:
-                refuse("bptt_steps", f"must be none except for the task palindrome with curriculum, {got}")
-            if stateless := self._changed(STATELESS):
-                refuse("bptt_steps", f"must be none with {stateless}, which carries no state, {got}")
 
     def _changed(self, names: Iterable[str]) -> str:
         """Return the first of these settings that is not the default, with its value; empty if all are."""
@@ -234,7 +231,7 @@ class LSTMConfig:
 
     def batch_size_at(self, length: int) -> int:
         """Return the batch size B for sequences of up to `length` steps."""
-        if not self.curriculum or self.bptt_steps is not None:
+        if not self.curriculum:
             return self.batch_size
         return min(self.batch_size, max(MIN_BATCH_SIZE, self.batch_steps // length))
 

@@ -53,9 +53,6 @@ LSTM_PRESETS = MappingProxyType(
         "onehot": LSTMConfig(encoding="onehot", epochs=20),
         "recall": _JUMPING,
         "recall-scalar": replace(_SCALAR, length_factor=1.5, lr_length_exponent=0.0),
-        "recall-scalar-10000": replace(
-            _SCALAR, length=10_000, bptt_steps=200, hidden_dropout=0.2, data_size=8000, train_fraction=0.975
-        ),
         "recall-10000": replace(_JUMPING, length=10_000, threshold_max_length=1000, last_threshold=0.99),
         "recall-100000": _LONG_RECALL,
         "recall-1000000": replace(_LONG_RECALL, length=1_000_000, data_size=2000, train_fraction=0.9),
@@ -116,7 +113,6 @@ SECONDS: Mapping[str, Mapping[str, float]] = MappingProxyType(
             "onehot": 1,
             "recall": 3,
             "recall-scalar": 90,
-            "recall-scalar-10000": 360,
             "recall-10000": 17,
             "recall-100000": 72,
             "recall-1000000": 262,

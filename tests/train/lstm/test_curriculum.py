@@ -1,4 +1,4 @@
-"""Length curriculum: thresholds, jumps, truncated backpropagation, early stopping, and the ends of runs."""
+"""Length curriculum: thresholds, jumps, early stopping, and the ends of runs."""
 
 import itertools
 import json

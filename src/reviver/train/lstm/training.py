@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from reviver.data.build import build_task
-from reviver.data.palindromes import Palindromes
 from reviver.data.task import Task, correct, mean_loss
 from reviver.recurrent import kernel
 from reviver.recurrent.classifier import LSTMClassifier, RecurrentClassifier, RNNClassifier
@@ -30,13 +29,11 @@ from reviver.settings.lstm import LSTMConfig
 from reviver.settings.lstm_network import CELLS, LSTMClassifierSpec, RNNClassifierSpec, auto_patch_size, cell_label
 from reviver.settings.parts import BUILT_IN, CustomClass, Parts, is_reference
 from reviver.settings.tasks import TargetKind
-from reviver.settings.validation import refuse
 from reviver.text import percent
 from reviver.train.lstm import curriculum
 from reviver.train.lstm.curriculum import rank, rank_checkpoint, stopped_early
 from reviver.train.lstm.scoring import Score, score
 from reviver.train.lstm.snapshots import is_snapshot_due, save_snapshot
-from reviver.train.lstm.truncated import CarriedBatch
 
 _log = logging.getLogger("reviver")
 HISTORY = ("train loss", "correct", "sequences")
@@ -52,9 +49,7 @@ class LSTMStepResult(NamedTuple):
 
 
 def check_batch_sizes(config: LSTMConfig, world: World) -> None:
-    """Raise a ConfigError unless every process has a row of a full batch, at each length, and none would share carried states."""
-    if config.bptt_steps is not None and world.size > 1:
-        refuse("bptt_steps", f"must be none with {world.size} processes, got {config.bptt_steps}; start one")
+    """Raise a ConfigError unless every process has a row of a full batch, at each length."""
     for length in config.lengths:
         world.check_batch_size(config.batch_size_at(length), f" at length {length}" if config.curriculum else "")
 
@@ -141,36 +136,6 @@ def _explain_nan(network: RNNClassifier, x: Tensor, lengths: Tensor | None) -> N
             _log.warning(found)
 
 
-def truncated_step(
-    network: RecurrentClassifier,
-    optimizer: torch.optim.Optimizer,
-    carried: CarriedBatch,
-    fresh: Palindromes,
-    *,
-    max_norm: float,
-    segment_rng: torch.Generator,
-    rng: torch.Generator | None = None,
-) -> LSTMStepResult:
-    """Update the weights of `network` as `train_step` does, after the next segment of every palindrome of `carried`.
-
-    The target after every segment is the first digit of the palindrome. The `fresh` palindromes replace those that have ended.
-    """
-    carried.start(fresh)
-    segment = carried.segment(segment_rng)
-    starts = {"fresh": segment.fresh} if isinstance(network, CellClassifier) else {}
-    _, last = network.recurrent(segment.x, segment.state, segment.lengths, rng=rng, **starts)
-    state = (last,) if isinstance(last, Tensor) else tuple(last)
-    logits = network.classify(state[0])
-    loss = nn.functional.cross_entropy(logits, segment.targets)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
-    optimizer.step()
-    logits = logits.detach()
-    carried.carry(segment, tuple(entry.detach() for entry in state), logits)
-    return LSTMStepResult(loss.detach(), correct("class", logits, segment.targets).sum())
-
-
 @trainer
 def train(config: LSTMConfig, start: Start) -> RunFolder:
     """Train a network on a task; for the arguments of callers see `reviver.runs.session.trainer`."""
@@ -182,18 +147,13 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
     task = build_task(config, parts=parts)
     network = build_network(config, task, parts).to(device)
     optimizer = build_optimizer(config, network)
-    carried = None
-    if config.bptt_steps is not None:
-        size = min(config.batch_size, config.epoch_size_at(config.length))  # not more than an epoch has
-        shapes = [(config.num_layers, size, *shape) for shape in network.state_sizes]
-        carried = CarriedBatch(shapes, config.length, config.bptt_steps, config.encoding, device)
     max_batches = max(-(-task.epoch_size(length) // config.batch_size_at(length)) for length in config.lengths)
     history = torch.zeros(max_batches, len(HISTORY), device=device)
     state = TrainingState(
         networks={"network": network},
         optimizers={"network": optimizer},
         rngs=rngs,
-        tensors={"history": history, **({} if carried is None else carried.tensors)},
+        tensors={"history": history},
         extra={**curriculum.start(config), "sequences": 0},
     )
     uses_kernel = not is_reference(config.cell) and device.type == "cpu" and kernel.available()
@@ -223,7 +183,7 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
                 stage = curriculum.next_stage(config, state.extra)
                 length = config.lengths[stage.number]
                 if stage.trains:
-                    train_epoch(session, task, length, carried)
+                    train_epoch(session, task, length)
                 validation = _validate(session, network, task, length, stage.trains)
                 session.check_finite(torch.tensor([[validation.loss]]), state.step, ("validation loss",))
                 passed = config.curriculum and validation.accuracy >= config.threshold_at(length)
@@ -239,8 +199,8 @@ def train(config: LSTMConfig, start: Start) -> RunFolder:
     return folder
 
 
-def train_epoch(session: Session, task: Task, length: int, carried: CarriedBatch | None = None) -> None:
-    """Train for one epoch at `length`, or for the rest of it after a resume, on whole sequences, or segments of `carried`."""
+def train_epoch(session: Session, task: Task, length: int) -> None:
+    """Train for one epoch at `length`, or for the rest of it after a resume."""
     state, world, config = session.state, session.world, task.config
     network, optimizer = cast("RecurrentClassifier", state.networks["network"]), state.optimizers["network"]
     history, dropout_rng = state.tensors["history"], state.rngs["dropout"]
@@ -254,20 +214,15 @@ def train_epoch(session: Session, task: Task, length: int, carried: CarriedBatch
         progress = (state.epoch + state.batch / len(batches)) / config.epochs
         set_learning_rate(optimizer, config.learning_rate_at(progress, length) * session.lr_scale)
         batch = data[indices]
-        if carried is not None:
-            assert isinstance(batch, Palindromes)
-            rngs = {"segment_rng": make_rng(config.seed, f"segments/{state.step}"), "rng": dropout_rng}
-            result = truncated_step(network, optimizer, carried, batch, max_norm=config.max_norm, **rngs)
-        else:
-            rows = world.rows(len(batch))
-            local = batch if world.size == 1 else batch.take_rows(rows)
-            options: Any = {
-                "target": task.target,
-                "max_norm": config.max_norm,
-                **step_options(session, rows, dropout_rng),
-            }
-            result = train_step(network, optimizer, local.encode(), local.targets, local.lengths, **options)
-        count = torch.tensor(len(indices) if carried is None else len(carried), device=history.device)
+        rows = world.rows(len(batch))
+        local = batch if world.size == 1 else batch.take_rows(rows)
+        options: Any = {
+            "target": task.target,
+            "max_norm": config.max_norm,
+            **step_options(session, rows, dropout_rng),
+        }
+        result = train_step(network, optimizer, local.encode(), local.targets, local.lengths, **options)
+        count = torch.tensor(len(indices), device=history.device)
         history[state.batch] = torch.stack([result.loss * count, result.correct, count])
         state.batch += 1
         state.step += 1
@@ -276,7 +231,7 @@ def train_epoch(session: Session, task: Task, length: int, carried: CarriedBatch
     session.check_finite(history[: state.batch], state.step - state.batch + 1, HISTORY)
     if session.stop_requested:
         session.stop()
-    state.extra["sequences"] += len(data) if carried is None else carried.take_started()
+    state.extra["sequences"] += len(data)
     state.epoch += 1
     state.batch = 0
 
