@@ -1,6 +1,7 @@
 /** Panel "Start": what one can do here, in two cards. */
 import type { Manifest } from "../../kit/manifest";
 import type { Panel } from "../../page/panel";
+import { Live } from "./live";
 
 type Links = [fragment: string, text: string][];
 
@@ -45,24 +46,28 @@ const GAN_LINKS: Links = [
   ["discriminator", "be the discriminator"],
 ];
 
-function Start({ manifest: { gans, lstms } }: { manifest: Manifest }) {
+function Start({ manifest }: { manifest: Manifest }) {
+  const { gans, lstms } = manifest;
   return (
-    <div class="columns halves">
-      <Card
-        title="How does a network remember?"
-        text="An LSTM reads digits one after the other and must recall the first. Train one, and watch its gates learn what to keep and what to forget."
-        train={["train?net=lstm", "Train an LSTM"]}
-        lesson="lstm"
-        links={lstms.length ? [["lstm", "the LSTM at work"]] : []}
-      />
-      <Card
-        title="How does a network learn to draw?"
-        text="In a GAN one network draws digits from random numbers, and another tells them from real ones. Train both against each other until you can read the digits."
-        train={["train?net=gan", "Train a GAN"]}
-        lesson="gan"
-        links={gans.length ? GAN_LINKS : []}
-      />
-    </div>
+    <>
+      <Live manifest={manifest} />
+      <div class="columns halves">
+        <Card
+          title="How does a network remember?"
+          text="An LSTM reads digits one after the other and must recall the first. Train one, and watch its gates learn what to keep and what to forget."
+          train={["train?net=lstm", "Train an LSTM"]}
+          lesson="lstm"
+          links={lstms.length ? [["lstm", "the LSTM at work"]] : []}
+        />
+        <Card
+          title="How does a network learn to draw?"
+          text="In a GAN one network draws digits from random numbers, and another tells them from real ones. Train both against each other until you can read the digits."
+          train={["train?net=gan", "Train a GAN"]}
+          lesson="gan"
+          links={gans.length ? GAN_LINKS : []}
+        />
+      </div>
+    </>
   );
 }
 

@@ -19,7 +19,7 @@ import { commandOf, digitsOf, NETWORKS, openState, problemsOf, setKind, setSetti
 const OF_PALINDROMES = ["dataSize", "length", "encoding", "curriculum"];
 
 /** What a GAN of the page can learn from: the images of MNIST in it, or those that a run trained on. */
-function imagesOf({ gans, trainingImages }: Manifest) {
+export function imagesOf({ gans, trainingImages }: Manifest) {
   const run = gans.find(({ training, imageShape: [C, H, W] }) => training && C === 1 && H === W);
   const from = trainingImages ?? (run && { data: run.training!, source: null, classifier: run.classifier });
   if (!from) return null;

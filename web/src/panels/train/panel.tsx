@@ -13,7 +13,7 @@ import { Session } from "./session";
 import { writeState } from "./settings";
 import { Train } from "./view";
 
-const session = new Session();
+export const session = new Session();
 
 void readKept().then((run) => (session.kept.value = run ?? null));
 

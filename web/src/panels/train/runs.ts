@@ -49,6 +49,18 @@ export class Runs {
     this.isRunning.value = false;
   }
 
+  /** Takes the run of another session, where it stands; returns whether there was one. */
+  async adopt(from: Runs): Promise<boolean> {
+    from.pause();
+    const run = from.current;
+    await run.queue;
+    if (!run.branches.length || run !== from.current) return false;
+    from.put(new Lines(run.kind, NOTHING));
+    this.choose(run.kind);
+    this.discard(run, "A run from Start took its place.");
+    return true;
+  }
+
   /** Brings back the run that was discarded last, and returns where it stands. */
   undo(): Status | undefined {
     const back = this.#undo;

@@ -26,6 +26,11 @@ export class Session extends Runs {
   #times: { time: number; step: number }[] = [];
   #told = -Infinity;
 
+  /** @param isDemo whether it began unasked: then it says nothing to a screen reader, and the browser does not keep it */
+  constructor(readonly isDemo = false) {
+    super();
+  }
+
   /** Shows the paused run of a network if it has these settings, else the network before its training. */
   async open(kind: Kind, settings: Settings) {
     const status = this.choose(kind).status;
@@ -103,6 +108,7 @@ export class Session extends Runs {
   /** Keeps the run in the browser, so that a reload does not lose it. */
   keep = () =>
     this.withLast(async (branch) => {
+      if (this.isDemo) return;
       const kind = branch.seen!.status.kind === "gan" ? "GAN" : "LSTM";
       const { content } = await this.#pack(branch);
       await writeKept({ name: `${kind}, ${branch.where()}`, content: new Blob([content]) });
@@ -200,6 +206,7 @@ export class Session extends Runs {
   }
 
   #tell(news: string) {
+    if (this.isDemo) return;
     this.#told = performance.now();
     announce([news, this.current.branches.at(-1)!.where()].filter(Boolean).join(", "));
   }
