@@ -31,9 +31,6 @@ SUMMARY = (
     "Final training accuracy (dropout on)",
     "Final validation accuracy",
     "The same, trained without dropout",
-    "Final training loss (dropout on)",
-    "Final validation loss",
-    "Fraction of the epochs after 80 with 100\N{NO-BREAK SPACE}% validation accuracy",
     "Samples recognized as a digit with at least 95\N{NO-BREAK SPACE}% confidence",
 )
 """Rows of README's table: what the original prints and Reviver measures."""
