@@ -139,9 +139,9 @@ def test_a_conditional_run_with_every_option(shapes: Path) -> None:
     content = read_page(build_page([load(shapes)]).html)
     (gan,) = content.manifest["gans"]
     blocks = [gan[network]["weights"] for network in ("generator", "discriminator", "classifier")]
-    blocks += [gan["snapshots"]["data"], gan["latents"], gan["training"], gan["test"]]
+    blocks += [gan["latents"], gan["training"], gan["test"]]
     assert {"manifest", *(block["block"] for block in blocks)} == set(content.blocks)
-    latents, training, test = (read_tensors(content.blocks, block) for block in blocks[4:])
+    latents, training, test = (read_tensors(content.blocks, block) for block in blocks[3:])
     assert (gan["noiseSize"], gan["latentSize"], gan["numClasses"]) == (6, 8, 2)
     assert gan["classNames"] == gan["labelNames"] == gan["classifier"]["classNames"] == ["disc", "square"]
     assert torch.equal(latents["grid"][:, 6:].argmax(1), torch.arange(25) % 2)
@@ -188,11 +188,6 @@ def test_a_run_on_digits(digits: Path) -> None:
     predicted = classifier.probabilities(from_pixels(test["images"].to(torch.uint8))).argmax(1)
     assert (predicted == test["labels"]).sum() >= 18  # the labels belong to their images
     assert "50 of 12,000" in fact(gan["facts"]["run"], "training images in this page")["value"]
-    moments = gan["snapshots"]["moments"]
-    assert moments[-1]["label"] == "epoch 1"
-    assert all(len(moment["realLogits"]) == len(moment["fakeLogits"]) == 25 for moment in moments)
-    snapshots = read_tensors(content.blocks, gan["snapshots"]["data"])
-    assert len(snapshots["images"]) == len(moments)
 
 
 def test_images_change_most_along_the_principal_directions() -> None:
@@ -226,8 +221,6 @@ def test_images_that_are_missing_changed_or_confidential(color: Path, tmp_path: 
         shown = fact(gan["facts"]["run"], "training images in this page")
         assert (shown["value"], shown["note"]) == ("none", note)
     private = only_gan(reviver.explore(color, with_data=False).html)
-    assert "real" in here["snapshots"]["data"]["tensors"]
-    assert "real" not in private["snapshots"]["data"]["tensors"]
     assert private["training"] is private["test"] is None
 
 

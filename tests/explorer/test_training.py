@@ -1,4 +1,4 @@
-"""The panels of training, of the game against D, and of curves and facts, by mouse and by keyboard."""
+"""The panels of the game against D, and of curves and facts, by mouse and by keyboard."""
 
 import re
 from pathlib import Path
@@ -8,59 +8,8 @@ from playwright.sync_api import Page, expect
 from tests.explorer.browser import Show, check_accessible, pictures, wait_view
 
 UPDATES = 12
-"""Of each GAN; each has a snapshot, and the start has one."""
+"""Of each GAN."""
 ROUND = 20
-
-
-def test_the_moment_of_training_moves_pictures_and_curves(show: Show, small_page: Path) -> None:
-    page = show("#training", small_page)
-    slider = page.get_by_label("Moment of the training")
-    assert slider.get_attribute("max") == str(UPDATES)
-    expect(slider).to_have_attribute("aria-valuetext", re.compile(r"^epoch 4 \(update 12\)$"))
-    last = pictures(page, ".training-grid canvas")
-    assert len(last) == 25
-    cursor = page.locator(".training-curves .chart-cursor-line").first
-    right = cursor.get_attribute("d")
-    slider.press("Home")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("^start"))
-    assert pictures(page, ".training-grid canvas") != last
-    assert cursor.get_attribute("d") != right
-    page.get_by_role("button", name="Next").press("Enter")
-    expect(slider).to_have_value("1")
-    page.get_by_role("button", name="Play").press("Enter")
-    page.wait_for_function("() => document.querySelector('.training-time input').valueAsNumber > 1")
-    page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="image 4", exact=True).click()
-    frames = page.locator(".filmstrip button")
-    expect(frames).to_have_count(UPDATES + 1)
-    strip = pictures(page, ".filmstrip canvas")
-    assert strip[-1] == last[3]
-    frames.nth(5).click()
-    expect(slider).to_have_value("5")
-    assert pictures(page, ".training-grid canvas")[3] == strip[5]
-    page.locator(".training-grid button[tabindex='0']").focus()
-    for key in ("Home", "ArrowRight", "ArrowDown", "Enter"):
-        page.keyboard.press(key)
-    wait_view(page, image="6")
-    page.emulate_media(media="print")  # pictures that can be chosen are on paper, other buttons are not
-    expect(page.locator(".training-grid canvas").first).to_be_visible()
-    expect(page.get_by_role("button", name="Previous")).to_be_hidden()
-
-
-def test_curves_axis_and_run_are_choices_that_the_address_keeps(show: Show, small_page: Path) -> None:
-    page = show("#training?run=gan-1&moment=5&image=2", small_page)
-    chart = page.locator(".training-curves .chart").first
-    expect(page.get_by_label("Run", exact=True)).to_have_value("gan-1")
-    expect(page.get_by_label("Moment of the training")).to_have_value("5")
-    expect(page.get_by_role("heading", name="Image 3 through training")).to_be_visible()
-    check_accessible(page)
-    for number, name in enumerate(("Loss of both networks", "Mean probability")):
-        drawn = page.locator(".training-curves .chart").nth(number).locator("svg[role=img]").first
-        expect(drawn).to_have_attribute("aria-label", re.compile(f"^{name}"))
-    for axis, label in (("epoch", "epoch"), ("step", "update")):
-        page.get_by_label("Horizontal axis").select_option(axis)
-        expect(chart.locator(".chart-x-label")).to_have_text(label)
-        wait_view(page, axis=axis)
 
 
 def play_round(page: Page, answers: str = "rg") -> None:
@@ -71,7 +20,7 @@ def play_round(page: Page, answers: str = "rg") -> None:
 
 
 def test_a_round_by_keys_counts_both_scores(show: Show, small_page: Path) -> None:
-    page = show("#discriminator?at=late&seed=3", small_page)
+    page = show("#discriminator?seed=3", small_page)
     play_round(page)
     texts = page.locator(".game-grid li").all_inner_texts()
     assert len(texts) == ROUND

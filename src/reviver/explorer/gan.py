@@ -19,7 +19,6 @@ from reviver.explorer.gan_images import (
     choose_images,
     class_names,
     embed_images,
-    embed_snapshots,
     load_real_images,
     rounded,
 )
@@ -48,7 +47,7 @@ def collect_gan(
 ) -> RecordedGan:
     """Return what the explorer shows of a GAN run, and add its data to `blocks`, with the prefix `id_`; see `build_page`."""
     if not can_run(run):
-        return RecordedGan(**gan_records(run, blocks, id_, name=name, with_data=with_data), facts=gan_facts(run))
+        return RecordedGan(**gan_records(run, id_, name=name), facts=gan_facts(run))
     generator, discriminator = run.generator, run.discriminator
     images = load_real_images(run)
     classifier = find_classifier(run)
@@ -91,7 +90,7 @@ def collect_gan(
         latents=embed_latents(run, folded, endpoints, f"{id_}-latents", blocks),
         endpoint_classes=endpoint_classes,
         logits=context_logits(run, samples, labels, images),
-        **gan_records(run, blocks, id_, name=name, with_data=with_data),
+        **gan_records(run, id_, name=name),
         training=embed_images(training, f"{id_}-training", blocks),
         test=embed_images(test, f"{id_}-test", blocks),
         label_names=images.label_names,
@@ -99,8 +98,8 @@ def collect_gan(
     )
 
 
-def gan_records(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with_data: bool) -> dict[str, Any]:
-    """Return the fields of `RecordedGan` but `facts`, and add the images of the snapshots to `blocks`."""
+def gan_records(run: OpenedRun, id_: str, *, name: RunName) -> dict[str, Any]:
+    """Return the fields of `RecordedGan` but `facts`."""
     columns = {
         kind: to_columns([record for record in records if record["step"] <= run.step])
         for kind, records in (("metrics", run.metrics), ("scores", run.scores))
@@ -110,7 +109,6 @@ def gan_records(run: OpenedRun, blocks: Blocks, id_: str, *, name: RunName, with
         "name": name.name,
         "image_shape": run.image_shape,
         "is_log_odds": describe_losses(run.config.loss).smoothed is not None,
-        "snapshots": embed_snapshots(run, f"{id_}-snapshots", blocks, with_real=with_data),
         **columns,
     }
 

@@ -1,12 +1,9 @@
-"""Images that the explorer shows: real ones, as far as they are on this machine, and those of the training.
+"""Real images that the explorer shows, as far as they are on this machine.
 
-Shapes: N images, C channels, H height, W width, K classes, S moments.
+Shapes: N images, C channels, H height, W width, K classes.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -17,20 +14,11 @@ from reviver.data.images.image_set import ImageSet, load_images
 from reviver.data.images.named import DATA_SETS, is_present
 from reviver.errors import DataError
 from reviver.explorer.blocks import Blocks, encode_f32, encode_u8
-from reviver.explorer.facts import thin
-from reviver.explorer.manifest import SnapshotSpec, SnapshotsSpec, TensorBlock
+from reviver.explorer.manifest import TensorBlock
 from reviver.rng import make_rng
 from reviver.runs.records import MAX_CLASSES
-from reviver.train.gan.snapshots import GANSnapshot, read_snapshots, snapshot_steps
 from reviver.train.opened import OpenedRun
 
-MAX_MOMENTS = 60
-"""S of a page."""
-MAX_SNAPSHOT_BYTES = 8 << 20
-"""Size of all pictures; of large ones there are fewer moments, at least MIN_MOMENTS."""
-MIN_MOMENTS = 4
-TOLERANCE = 1e-6
-"""Epochs. Nearer than this to the end of one, a moment is called by it."""
 DECIMALS = 4
 """Decimal places of log-odds."""
 
@@ -123,46 +111,6 @@ def embed_images(images: ImageSet | None, name: str, blocks: Blocks) -> TensorBl
 def rounded(values: Tensor) -> list[float]:
     """Return log-odds as the page has them."""
     return [round(value, DECIMALS) for value in values.flatten().tolist()]
-
-
-def embed_snapshots(run: OpenedRun, name: str, blocks: Blocks, *, with_real: bool = True) -> SnapshotsSpec | None:
-    """Add the snapshots of a run up to its checkpoint, also the real images that D saw; return where they are, if any."""
-    data = run.folder.record["data"]
-    snapshots = read_snapshots(run.folder, snapshot_steps(run.config, data["num_images"], run.image_shape))
-    found = [snapshot for snapshot in snapshots if snapshot.step <= run.step]
-    if not found:
-        return None
-    size = len(found[-1].images) * math.prod(run.image_shape)
-    count = max(MIN_MOMENTS, min(MAX_MOMENTS, MAX_SNAPSHOT_BYTES // size))
-    chosen = thin(drop_repeated(found), count)
-    tensors = {"images": encode_u8(torch.stack([snapshot.images for snapshot in chosen]))}
-    if with_real and snapshots[0].real is not None:
-        tensors["real"] = encode_u8(snapshots[0].real)
-    moments = [
-        SnapshotSpec(
-            step=snapshot.step,
-            epoch=round(snapshot.epoch, DECIMALS),
-            label=moment_label(snapshot.step, snapshot.epoch),
-            real_logits=rounded(snapshot.real_logits),
-            fake_logits=rounded(snapshot.fake_logits),
-        )
-        for snapshot in chosen
-    ]
-    return SnapshotsSpec(data=blocks.add_tensors(name, tensors), moments=moments)
-
-
-def drop_repeated(snapshots: Sequence[GANSnapshot]) -> list[GANSnapshot]:
-    """Return the snapshots without those that show the same pictures as the next one, or fewer than the last one."""
-    last = snapshots[-1]
-    whole = [snapshot for snapshot in snapshots if snapshot.images.shape == last.images.shape]
-    return [snapshot for snapshot, after in pairwise(whole) if not torch.equal(snapshot.images, after.images)] + [last]
-
-
-def moment_label(step: int, epoch: float) -> str:
-    """Return the name of a moment: "start", "update 200" or, at the end of one, "epoch 5"."""
-    if step == 0:
-        return "start"
-    return f"epoch {round(epoch)}" if round(epoch) and abs(epoch - round(epoch)) < TOLERANCE else f"update {step}"
 
 
 def _with_labels(images: ImageSet, names: tuple[str, ...] | None) -> ImageSet:

@@ -2,7 +2,7 @@
 
 `tools/explorer_types.py` makes the types of the page of it. JSON has a number that is not finite as null.
 
-Shapes: N images, C channels, H height, W width, Z latent size, K classes, S snapshots, T time steps, I input size.
+Shapes: N images, C channels, H height, W width, Z latent size, K classes, T time steps, I input size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,27 +97,6 @@ class ClassifierSpec(ManifestPart):
     class_names: Sequence[str]
 
 
-class SnapshotSpec(ManifestPart):
-    """One moment of the training."""
-
-    step: int
-    epoch: float
-    label: str
-    """Such as "update 200" or "epoch 5"."""
-    real_logits: Sequence[float]
-    """Output of D for the real images [N]."""
-    fake_logits: Sequence[float]
-    """Output of D for the pictures [N]."""
-
-
-class SnapshotsSpec(ManifestPart):
-    """Pictures of the same latents at some moments of the training."""
-
-    data: TensorBlock
-    """`images` [S, N, C, H, W]; `real` [N, C, H, W], the real images that D saw each time, unless left out."""
-    moments: Sequence[SnapshotSpec]
-
-
 class ScoreRow(ManifestPart):
     """A score beside its baselines, as text."""
 
@@ -170,7 +149,6 @@ class RecordedGan(ManifestPart):
     image_shape: tuple[int, int, int]
     is_log_odds: bool
     """Whether the output of D is a log-odds; some losses train D to give a number without a unit."""
-    snapshots: SnapshotsSpec | None
     metrics: Columns
     scores: Columns
     facts: Facts

@@ -1,5 +1,5 @@
 /**
- * A GAN run in the page: its networks, ready to use, and the pictures of its training.
+ * A GAN run in the page: its networks, ready to use.
  *
  * Images are Float32Array of N·P numbers in [-1, 1], channel by channel and row by row; P = C·H·W.
  */
@@ -7,10 +7,9 @@ import { Classifier } from "../compute/classifier";
 import { Mlp } from "../compute/mlp";
 import { Projection, type ProjectionOptions } from "../compute/projection";
 import { argmax } from "../kit/format";
-import type { ImageShape } from "../kit/image";
-import type { GanContent, RecordedGan, SnapshotSpec } from "../kit/manifest";
+import type { GanContent } from "../kit/manifest";
 import { once } from "../kit/runs";
-import { readTensors, row, size, toPixels } from "../kit/tensors";
+import { readTensors, row, size } from "../kit/tensors";
 
 export class Gan {
   readonly pixels: number;
@@ -68,29 +67,4 @@ export const loadGan = once(async (content: GanContent) => {
     readTensors(content.latents),
   ]);
   return new Gan(content, generator, discriminator, classifier, latents);
-});
-
-export class Snapshots {
-  readonly pixels: number;
-  readonly count: number; // Number of latents N
-
-  constructor(
-    readonly moments: SnapshotSpec[],
-    readonly shape: ImageShape,
-    readonly bytes: Record<string, Float32Array>,
-  ) {
-    this.pixels = size(shape);
-    this.count = bytes.images.length / (moments.length * this.pixels);
-  }
-
-  /** Returns the pixels [P] in [-1, 1] of latent n at a moment. */
-  image = (moment: number, n: number) => toPixels(row(this.bytes.images, moment * this.count + n, this.pixels));
-
-  /** Returns the pixels [P] in [-1, 1] of a real image. */
-  real = (n: number) => toPixels(row(this.bytes.real, n, this.pixels));
-}
-
-export const loadSnapshots = once(async ({ snapshots, imageShape, name }: RecordedGan) => {
-  if (!snapshots) throw new Error(`the run ${name} has no pictures of its training`);
-  return new Snapshots(snapshots.moments, imageShape, await readTensors(snapshots.data));
 });

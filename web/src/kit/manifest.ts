@@ -46,19 +46,6 @@ export interface ClassifierSpec {
   classNames: string[];
 }
 
-export interface SnapshotSpec {
-  step: number;
-  epoch: number;
-  label: string; // Such as "update 200" or "epoch 5".
-  realLogits: number[]; // Output of D for the real images [N].
-  fakeLogits: number[]; // Output of D for the pictures [N].
-}
-
-export interface SnapshotsSpec {
-  data: TensorBlock; // `images` [S, N, C, H, W]; `real` [N, C, H, W], the real images that D saw each time, unless left out.
-  moments: SnapshotSpec[];
-}
-
 export interface ScoreRow {
   name: string;
   value: string;
@@ -94,7 +81,6 @@ export interface RecordedGan {
   name: string;
   imageShape: [number, number, number];
   isLogOdds: boolean; // Whether the output of D is a log-odds; some losses train D to give a number without a unit.
-  snapshots: SnapshotsSpec | null;
   metrics: Record<string, (number | null)[]>;
   scores: Record<string, (number | null)[]>;
   facts: Facts;

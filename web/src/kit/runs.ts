@@ -23,9 +23,6 @@ export function addRun(manifest: Manifest, run: GanContent | LstmContent) {
   added.value++;
 }
 
-/** The GAN runs, also those whose networks the page cannot run. */
-export const allGans = (manifest: Manifest) => allRuns(manifest).filter(isGan);
-
 /** Whether the page can run the networks of a run; of another it has what training recorded. */
 export const hasNetworks = (run: Run): run is GanContent | LstmContent => "runArgument" in run;
 
@@ -35,9 +32,8 @@ export const RECORDED = "This page cannot run the networks of this run. It shows
 /** Says which runs of a kind have networks that the page cannot run; null if there are none. */
 export function withoutNetworks({ recorded }: Manifest, kind: "gan" | "lstm"): string | null {
   const names = recorded.filter((run) => isGan(run) === (kind === "gan")).map(({ name }) => name);
-  const where = kind === "gan" ? "Training time, and Curves and facts, show" : "Curves and facts shows";
   return names.length
-    ? `This page cannot run the networks of ${names.join(", ")}. ${where} what training recorded.`
+    ? `This page cannot run the networks of ${names.join(", ")}. Curves and facts shows what training recorded.`
     : null;
 }
 

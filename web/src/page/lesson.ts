@@ -7,7 +7,7 @@
  */
 import { readJson, writeJson } from "../kit/bytes";
 import type { GanContent, Manifest } from "../kit/manifest";
-import { isGan, type Run } from "../kit/runs";
+import { type Run } from "../kit/runs";
 import type { Panel, Part } from "./panel";
 
 export interface Lesson {
@@ -20,7 +20,7 @@ export interface Lesson {
 
 export const [MAX_TITLE, MAX_QUESTION] = [120, 1000]; // Longest title and question, in characters
 /** Networks and images of a GAN that a lesson can leave out, by the parts with the same names. */
-const PARTS = ["discriminator", "classifier", "snapshots", "training", "test"] as const;
+const PARTS = ["discriminator", "classifier", "training", "test"] as const;
 
 /** Returns a copy of the page. The texts of its data blocks are not copied but shared. */
 export const copyPage = (page: Document) => page.documentElement.cloneNode(true) as HTMLElement;
@@ -44,7 +44,6 @@ function reduceManifest(manifest: Manifest, panels: Panel[]): Manifest {
     ...manifest,
     gans: needs("generator") ? manifest.gans.map(reduce) : [],
     trainingImages: needs("images") ? manifest.trainingImages : null,
-    recorded: manifest.recorded.map((run) => (isGan(run) && !needs("snapshots") ? { ...run, snapshots: null } : run)),
     lstms: manifest.lstms.map((lstm) => (needs("lstm") ? lstm : { ...lstm, stages: [] })),
   };
 }

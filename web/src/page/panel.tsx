@@ -1,4 +1,4 @@
-/** What a panel is, and panels about one run at a time, such as panels/training/panel.tsx. */
+/** What a panel is, and panels about one run at a time, such as panels/latent/panel.tsx. */
 import { signal } from "@preact/signals";
 import type { VNode } from "preact";
 import { announce } from "../kit/announce";
@@ -8,7 +8,7 @@ import type { Manifest } from "../kit/manifest";
 import { withoutNetworks, type Run } from "../kit/runs";
 
 /** A part of the runs that a lesson can leave out. Latents go with the generator. */
-export type Part = "generator" | "discriminator" | "classifier" | "snapshots" | "training" | "test" | "lstm" | "images";
+export type Part = "generator" | "discriminator" | "classifier" | "training" | "test" | "lstm" | "images";
 
 export interface Opened {
   view: () => View; // Reads signals: the page follows them, and keeps the view in the address

@@ -28,6 +28,7 @@ interface Shown {
   number: number; // Counts what was shown, so that the same panel opened again begins anew
   opened: Opened | null; // Null while it opens
   unknown?: string[]; // Keys of the address that the panel does not have
+  missing?: string; // Panel of the address that the page does not have
 }
 
 export class Shell {
@@ -101,7 +102,8 @@ export class Shell {
     if (this.#shown.peek()?.number !== number) return;
     const known = new Set([...KNOWN_KEYS, ...Object.keys(readView(opened))]);
     const unknown = [...view.keys()].filter((key) => !known.has(key));
-    this.#shown.value = { panel, number, opened, unknown };
+    const missing = id && !this.panels.some((one) => one.id === id) ? id : "";
+    this.#shown.value = { panel, number, opened, unknown, missing };
   }
 
   Frame = () => (
@@ -143,10 +145,15 @@ export class Shell {
   Main = () => {
     const shown = this.#shown.value;
     if (!shown) return <main id="panel" />;
-    const { panel, number, opened, unknown = [] } = shown;
+    const { panel, number, opened, unknown = [], missing } = shown;
     return (
       <main id="panel" aria-busy={!opened}>
         <PanelHead key={number} panel={panel} />
+        {missing && (
+          <p class="wrong" role="alert">
+            {`This page has no panel “${missing.slice(0, 40)}” any more; this is ${panel.title}.`}
+          </p>
+        )}
         {unknown.length > 0 && (
           <p class="wrong" role="alert">
             {`The address has ${unknown.map((key) => `“${key.slice(0, 40)}”`).join(", ")}, which this panel does not know. It is ignored.`}

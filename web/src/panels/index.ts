@@ -9,7 +9,6 @@ import { lessonPanel } from "./lesson/panel";
 import { lstmPanel } from "./lstm/panel";
 import { startPanel } from "./start/panel";
 import { trainPanel } from "./train/panel";
-import { trainingPanel } from "./training/panel";
 
 /** `source` is a copy of the page as it was read. */
 export const panels = (source: HTMLElement, shell: () => Shell): Panel[] => [
@@ -17,7 +16,6 @@ export const panels = (source: HTMLElement, shell: () => Shell): Panel[] => [
   trainPanel,
   lstmPanel,
   latentPanel,
-  trainingPanel,
   drawPanel,
   discriminatorPanel,
   factsPanel,

@@ -2,31 +2,28 @@
 import { batch, signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { announce } from "../../kit/announce";
-import { codec, integer, oneOf, type State } from "../../kit/codec";
-import { Button, NumberField, Select, Toggle } from "../../kit/controls";
+import { codec, integer, type State } from "../../kit/codec";
+import { Button, NumberField, Toggle } from "../../kit/controls";
 import { Image } from "../../kit/image";
-import type { RecordedGan } from "../../kit/manifest";
-import { allGans } from "../../kit/runs";
+import type { GanContent } from "../../kit/manifest";
+import { allRuns } from "../../kit/runs";
 import { runPanel } from "../../page/panel";
 import { Results } from "./results";
-import { type Card, deal, sourcesOf } from "./round";
+import { canJudge, type Card, deal } from "./round";
 
 export const MAX_SEED = 2 ** 31 - 1;
 
-const fieldsOf = (content: RecordedGan) => {
-  const ids = sourcesOf(content).map(({ id }) => id);
-  return { at: oneOf(ids, ids[1] ?? ids[0]), seed: integer(0, MAX_SEED) };
-};
+const FIELDS = { seed: integer(0, MAX_SEED) };
 
-export type GameState = State<ReturnType<typeof fieldsOf>>;
+export type GameState = State<typeof FIELDS>;
 
 const hasKeys = signal(true); // What a player prefers, also for the next run
 
-type GameProps = { content: RecordedGan; state: GameState; first: Card[] };
+type GameProps = { content: GanContent; state: GameState; first: Card[] };
 
 export function Game({ content, state, first }: GameProps) {
-  const { at, seed } = state;
-  const key = `${at.value} ${seed.value}`;
+  const { seed } = state;
+  const key = seed.value;
   /** The round on the table, until the next one is dealt. */
   const table = useSignal({ key, round: first });
   const answers = useSignal<boolean[]>([]);
@@ -39,7 +36,7 @@ export function Game({ content, state, first }: GameProps) {
   useEffect(() => {
     const turn = ++deals.current.count;
     if (key === table.value.key) return;
-    void deal(content, at.value, seed.value).then((dealt) => {
+    void deal(content, seed.value).then((dealt) => {
       if (turn !== deals.current.count) return; // another round was chosen meanwhile
       batch(() => {
         table.value = { key, round: dealt };
@@ -110,28 +107,25 @@ export function Game({ content, state, first }: GameProps) {
 export const discriminatorPanel = runPanel({
   id: "discriminator",
   tutorial: "gan",
-  needs: ["snapshots", "generator", "discriminator", "test", "training"],
+  needs: ["generator", "discriminator", "test", "training"],
   title: "Be the discriminator",
   group: "gan",
   guide: {
     about: "The discriminator learned to tell real images from generated ones. Do the same, and compare.",
     question: "Can you tell real images from generated ones better than D can?",
-    observe: "Play an early moment and a late one. Whose score falls more, yours or D's?",
-    caveat:
-      "The real images of a moment are training images, which D has learned from. There are only 25 of them, and as many generated ones: after some rounds you know them too.",
+    observe: "What gives a generated image away? Compare D's number with your own doubt.",
+    caveat: "There are only 20 real images: after some rounds you know them.",
   },
   none: "No GAN run in this file has real images that D has judged.",
-  runs: (manifest) => allGans(manifest).filter((content) => sourcesOf(content).length),
-  load: async (content) => codec(fieldsOf(content)),
-  kept: ["at", "seed"],
+  runs: (manifest) => allRuns(manifest) && manifest.gans.filter(canJudge),
+  load: async () => codec(FIELDS),
+  kept: ["seed"],
   async open(fields, content, view) {
     const state = fields.read(view);
-    const first = await deal(content, state.at.value, state.seed.value);
-    const sources = sourcesOf(content).map(({ id, name }) => [id, name] as const);
+    const first = await deal(content, state.seed.value);
     return {
       view: () => fields.write(state),
       body: <Game {...{ content, state, first }} />,
-      controls: <Select label="Images from" of={state.at} choices={sources} />,
     };
   },
 });

@@ -5,7 +5,7 @@ import { styleOf } from "../../charts/marks";
 import { announce } from "../../kit/announce";
 import { Button } from "../../kit/controls";
 import { Image } from "../../kit/image";
-import type { RecordedGan } from "../../kit/manifest";
+import type { GanContent } from "../../kit/manifest";
 import { sigmoid } from "../../kit/math";
 import type { Card } from "./round";
 
@@ -47,7 +47,7 @@ const Answer = ({ right, children }: { right: boolean; children: string }) => (
 interface ResultsProps {
   round: Card[];
   answers: boolean[]; // True: real
-  content: RecordedGan;
+  content: GanContent;
   playAgain: () => void;
 }
 

@@ -2,9 +2,8 @@
 import { mean } from "d3-array";
 import { sampleLatents } from "../../compute/projection";
 import { makeRng, type Rng } from "../../compute/random";
-import { loadGan, loadSnapshots } from "../../gan/gan";
-import type { GanContent, RecordedGan } from "../../kit/manifest";
-import { hasNetworks } from "../../kit/runs";
+import { loadGan } from "../../gan/gan";
+import type { GanContent } from "../../kit/manifest";
 import { readTensors, row, toPixels } from "../../kit/tensors";
 
 interface Judged {
@@ -17,48 +16,12 @@ export interface Card extends Judged {
   answer: boolean; // Of D; true: real
 }
 
-interface Source {
-  id: string; // In the fragment
-  name: string;
-  load: (rng: Rng) => Promise<{ real: Judged[]; fake: Judged[] }>;
-}
-
 const ROUND_SIZE = 20;
-/** The early moment: as a fraction of the updates, but not while the images are noise, nor late in a short run. */
-const [EARLY, NOISE, QUARTER] = [0.02, 150, 0.25];
-
-/** Returns where a run's images can come from: three moments of its training, and new samples of its networks. */
-export function sourcesOf(content: RecordedGan): Source[] {
-  const moments = content.snapshots?.data.tensors.real ? content.snapshots.moments : [];
-  const last = moments[moments.length - 1]?.step ?? 0;
-  const early = Math.min(Math.max(EARLY * last, NOISE), QUARTER * last);
-  const sources = new Map<number, Source>();
-  for (const [id, step] of Object.entries({ early, middle: Math.sqrt(early * last), late: last })) {
-    const moment = moments.findIndex((candidate) => candidate.step >= step);
-    if (moment < 0 || sources.has(moment)) continue;
-    sources.set(moment, { id, name: `${id}: ${moments[moment].label}`, load: () => fromMoment(content, moment) });
-  }
-  const end = { id: "end", name: "end of training: new samples" };
-  return [
-    ...sources.values(),
-    ...(canJudge(content) ? [{ ...end, load: (rng: Rng) => fromNetworks(content, rng) }] : []),
-  ];
-}
-
 /** Whether the page has the discriminator of a run, and real images with what it asks for. */
-function canJudge(content: RecordedGan): content is GanContent {
-  if (!hasNetworks(content) || !content.discriminator) return false;
+export function canJudge(content: GanContent): boolean {
+  if (!content.discriminator) return false;
   const block = content.test ?? content.training;
   return Boolean(block && (!content.numClasses || block.tensors.labels));
-}
-
-async function fromMoment(content: RecordedGan, moment: number) {
-  const snapshots = await loadSnapshots(content);
-  const { realLogits, fakeLogits } = snapshots.moments[moment];
-  return {
-    real: realLogits.map((logit, n) => ({ pixels: snapshots.real(n), real: true, logit })),
-    fake: fakeLogits.map((logit, n) => ({ pixels: snapshots.image(moment, n), real: false, logit })),
-  };
 }
 
 async function fromNetworks(content: GanContent, rng: Rng) {
@@ -89,14 +52,12 @@ async function fromNetworks(content: GanContent, rng: Rng) {
 }
 
 /**
- * Deals a round. Each image is real with probability ½, whatever the others are. D answers "real" above 0, or, if its loss
- * gives no probability, above the middle between its mean outputs for real and for generated images.
+ * Deals a round of real images and new samples. Each image is real with probability ½, whatever the others are. D answers "real" above 0, or,
+ * if its loss gives no probability, above the middle between its mean outputs for real and for generated images.
  */
-export async function deal(content: RecordedGan, at: string, seed: number): Promise<Card[]> {
+export async function deal(content: GanContent, seed: number): Promise<Card[]> {
   const rng = makeRng(seed, "game");
-  const { real, fake } = await sourcesOf(content)
-    .find(({ id }) => id === at)!
-    .load(rng);
+  const { real, fake } = await fromNetworks(content, rng);
   const limit = content.isLogOdds ? 0 : mean([real, fake], (cards) => mean(cards, ({ logit }) => logit))!;
   const decks = [real, fake].map((cards) => Array.from(rng.permutation(cards.length), (n) => cards[n]));
   const round: Card[] = [];

@@ -48,7 +48,7 @@ function Facts({ run, state }: { run: Run; state: FactsState }) {
 export const factsPanel = runPanel({
   id: "facts",
   tutorial: "gan",
-  needs: ["generator", "snapshots"],
+  needs: ["generator"],
   title: "Curves and facts",
   guide: {
     question: "How did this run go, and can it be repeated?",

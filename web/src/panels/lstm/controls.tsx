@@ -15,9 +15,7 @@ import {
   TextField,
   Toggle,
 } from "../../kit/controls";
-import { download, fileName } from "../../kit/download";
 import type { LstmContent } from "../../kit/manifest";
-import { canEmit, emit } from "../../lstm/emit";
 import { gateOf, stateOf, titleOf } from "../../lstm/quantities";
 import type { Model } from "./model";
 import { stepText } from "./scene";
@@ -114,7 +112,7 @@ export function ComparisonControls({ model: { content, state } }: { model: Model
   );
 }
 
-export function NetworkControls({ model: { lstm, content, state, scene } }: { model: Model }) {
+export function NetworkControls({ model: { content, state, scene } }: { model: Model }) {
   const { stages, numLayers, bidirectional } = content;
   const gate = gateOf(content.cell);
   const moments = stages.length === 2 ? ["first", "last"] : ["first", "middle", "last"];
@@ -129,10 +127,6 @@ export function NetworkControls({ model: { lstm, content, state, scene } }: { mo
     state.layer.value = Number(layer);
     state.direction.value = direction as "forward" | "backward";
   });
-  const save = (language: "C" | "JavaScript") => {
-    const text = emit(content, lstm.stages[state.stage.value - 1], language);
-    download(fileName([content.name], language === "C" ? ".h" : ".mjs"), text, "text/plain");
-  };
   const label = numLayers > 1 ? (bidirectional ? "Layer and direction" : "Layer") : "Direction";
   const byGate = gate && { forget: `by ${titleOf(content.cell, gate)}` };
   const orders = named({ trained: "as trained", ...byGate, state: `by the last ${stateOf(content.cell)}` });
@@ -149,15 +143,6 @@ export function NetworkControls({ model: { lstm, content, state, scene } }: { mo
       )}
       {cells.length > 1 && <Select label={label} of={chosen} choices={cells} />}
       <Select label="Order of the units" of={state.units} choices={orders} />
-      {canEmit(content) && (
-        <div class="row">
-          {(["C", "JavaScript"] as const).map((language) => (
-            <Button key={language} onClick={() => save(language)}>
-              Download as {language}
-            </Button>
-          ))}
-        </div>
-      )}
       {scene.value.steps >= MANY_STEPS && (
         <p class="note">
           There are more steps than pixels. Each pixel shows the value farthest from the mean of the unit, so a short

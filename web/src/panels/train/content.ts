@@ -165,7 +165,7 @@ export async function ganContent(
     endpointClasses: Array(ENDS).fill(null),
     logits: { ...logits, realSource: "training images" },
     training: block(`${id}-images`, { images: [bytes.slice(0, count * size ** 2), [count, 1, size, size]] }),
-    ...{ snapshots: null, test: null, labelNames: null, scores: {} },
+    ...{ test: null, labelNames: null, scores: {} },
     ...{ metrics: columnsOf(saved.metrics), facts: factsOf(saved, command) },
   };
 }
