@@ -68,8 +68,8 @@ LESSONS = (
     Lesson(
         "gan",
         "Training",
-        "The same noise through training: when do strokes appear, and when digits? What do the losses and D say meanwhile?",
-        ("Training time", "Be the discriminator"),
+        "Choose the GAN and train it: when do strokes appear, and when digits? What do the losses and D say meanwhile?",
+        ("Train", "Be the discriminator"),
     ),
     Lesson(
         "gan",

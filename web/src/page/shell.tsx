@@ -1,7 +1,6 @@
 /**
- * The frame around the panels: navigation, the panel on show, and the URL fragment.
- *
- * A panel that cannot start says so in its place; the others go on.
+ * The frame around the panels: navigation, the panel on show, and the URL fragment. A panel that cannot start says so in its
+ * place; the others go on.
  */
 import { effect, signal } from "@preact/signals";
 import { render, type ComponentChildren } from "preact";
@@ -28,7 +27,7 @@ interface Shown {
   number: number; // Counts what was shown, so that the same panel opened again begins anew
   opened: Opened | null; // Null while it opens
   unknown?: string[]; // Keys of the address that the panel does not have
-  missing?: string; // Panel of the address that the page does not have
+  missing?: string | false; // Panel of the address that the page does not have
 }
 
 export class Shell {
@@ -102,7 +101,7 @@ export class Shell {
     if (this.#shown.peek()?.number !== number) return;
     const known = new Set([...KNOWN_KEYS, ...Object.keys(readView(opened))]);
     const unknown = [...view.keys()].filter((key) => !known.has(key));
-    const missing = id && !this.panels.some((one) => one.id === id) ? id : "";
+    const missing = this.panels.every((one) => one.id !== id) && id;
     this.#shown.value = { panel, number, opened, unknown, missing };
   }
 
@@ -240,7 +239,7 @@ function Boundary({ children }: { children: ComponentChildren }) {
   return error ? <Failure error={error} /> : <>{children}</>;
 }
 
-/** Returns the view of a panel; none if that fails, so that the navigation goes on. */
+/** The view of a panel; none if that fails. */
 function readView(opened: Opened) {
   try {
     return opened.view();
