@@ -164,6 +164,18 @@ def test_a_setting_that_an_older_run_lacks_takes_its_default(tmp_path: Path, cap
     assert contents(train(TINY, tmp_path / "run").path) == expected
 
 
+def test_a_setting_that_is_gone_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(TINY, tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text())
+    record["config"] |= {"order": "full", "bptt_steps": None}
+    path.write_text(json.dumps(record))
+    assert load(tmp_path / "run").config == TINY
+    assert caplog.messages == [
+        f"{tmp_path / 'run'}: setting {name} is gone and is ignored" for name in ("order", "bptt_steps")
+    ]
+
+
 def test_old_checkpoints_are_removed_except_the_best(tmp_path: Path) -> None:
     state = small_state()
     weights = {"network": state.networks["network"].state_dict()}

@@ -34,7 +34,7 @@ from reviver.launch import job_id, restart_count
 from reviver.runs.checkpoint import find_step_files, write_tensors
 from reviver.runs.distributed.world import ALONE, World
 from reviver.runs.environment import describe_changes, describe_machine, find_changes, versions
-from reviver.runs.records import SCHEMA, Line, find_kind, validate
+from reviver.runs.records import REMOVED, SCHEMA, Line, find_kind, validate
 from reviver.settings.parts import Parts
 from reviver.settings.validation import show_value
 from reviver.system import locking
@@ -94,6 +94,10 @@ class RunFolder:
         found = find_kind(record)
         validate(found.record, record, record_path)
         defaults = {field.name: field.default for field in fields(found.config)}
+        gone = [name for name in record["config"] if name in REMOVED and name not in defaults]
+        record["config"] = {name: value for name, value in record["config"].items() if name not in gone}
+        for name in gone:
+            _log.warning("%s: setting %s is gone and is ignored", path, name)
         if missing := [
             f"{name} {show_value(value)}" for name, value in defaults.items() if name not in record["config"]
         ]:

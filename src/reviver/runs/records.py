@@ -19,6 +19,8 @@ from reviver.settings.validation import Record
 
 SCHEMA = 1
 """Version of the run folder, in run.json; it stays 1 until the first release."""
+REMOVED = frozenset({"order", "bptt_steps", "on_nan", "max_rollbacks"})
+"""Names of former settings, which a run.json may have and which are ignored where a network no longer has them."""
 ABSENT: Any = None
 """Default of a key that a file may lack. It does not make null valid: that depends on the type of the key."""
 
