@@ -104,8 +104,8 @@ assert not Path("new").exists()
 print(pydoc.plain(pydoc.render_doc(reviver)))
 """
 
-NOT_IMPORTED = re.compile(r"reviver\.(__main__|sklearn)")
-"""Modules that end the process, or need a library that is not a dependency."""
+NOT_IMPORTED = re.compile(r"reviver\.__main__")
+"""The module that ends the process."""
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -14,8 +14,8 @@ PATHS = {
 }
 IN_BOTH = {"lstm", "gan", "training", "settings", "presets", "records", "figures", "snapshots", "run"}
 """Names of parts that both networks have, each in a room of its own."""
-REPEATED = {"onnx", "pretrained", "classifier"}
-"""The same for two more; files saved by skops name `reviver.sklearn.classifier`."""
+REPEATED = {"onnx", "pretrained"}
+"""The same for two more."""
 
 
 @cache
