@@ -118,12 +118,6 @@ def test_a_cell_sees_each_running_row_once_and_no_padding() -> None:
     for row, length in enumerate(lengths.tolist()):
         _, (alone,) = network.layers(x[row : row + 1, :length])
         torch.testing.assert_close(h[:, row : row + 1], alone)
-    seen.clear()
-    fresh = torch.tensor([False, True, False])
-    _, (h,) = network.layers(x[:, :1], (h,), None, fresh)
-    assert sorted(seen) == [1, 2]
-    _, (started,) = network.layers(x[1:2, :1])
-    torch.testing.assert_close(h[:, 1:2], started)
 
 
 def test_trace_and_prediction(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
