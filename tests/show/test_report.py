@@ -19,7 +19,6 @@ import typst
 from playwright.sync_api import Browser
 
 from benchmarks.publish import comparison
-from reviver.cli import main
 from reviver.data.images.named import Digits, read_small_mnist
 from reviver.errors import DataError, RunFolderError
 from reviver.figures import save_figure
@@ -185,39 +184,6 @@ def test_every_figure_and_table_names_its_runs_their_commit_and_command(built: B
         assert squeeze(f"Reviver at {shown}, by {built.json['gan']['run']['recorded_command']}.") in text, text
         names = [run["name"] for run in (*built.json["lstm"]["runs"], built.json["gan"]["run"])]
         assert any(name in "".join(words.itertext()) for name in names)
-
-
-def test_what_moved_since_an_earlier_report(built: Built, monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
-    before = copy.deepcopy(built.json)
-    loss = built.json["lstm"]["final"]["validation_loss"]
-    before["lstm"]["final"]["validation_loss"]["mean"] = loss["mean"] - 2 * loss["std"]
-    before["gan"]["settings"]["epochs"] = 7
-    old = tmp_path / "old.json"
-    old.write_text(json.dumps(before))
-    paths = [], [], built.gan.run.folder.path
-    monkeypatch.setattr(make, "train_runs", lambda *_, **__: paths)
-    monkeypatch.setattr(make, "build_report", lambda *_, **__: built.files)
-    assert main(["report", "--compare", str(old), "--quiet"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    (moved,) = (line.split() for line in lines if line.strip().startswith("lstm.final.validation_loss"))
-    assert moved[-2:] == ["+2", "std"]
-    assert any(line.startswith("1 result moved, ") for line in lines)
-    (stayed,) = (line for line in lines if line.startswith("stayed: "))
-    assert "lstm.final.train_loss" in stayed
-    assert "validation_loss," not in stayed.split("lstm.mean_of_last")[0]
-    assert "setting gan.epochs: before 7, now 1" in lines
-    assert main(["report", "--compare", str(old), "--json", "--quiet"]) == 0
-    changes = json.loads(capsys.readouterr().out)["changes"]
-    assert [item["name"] for item in changes["moved"]] == ["lstm.final.validation_loss"]
-    old.write_text('{"schema_version": 1}')
-    assert main(["report", "--compare", str(old)]) == 2
-    assert "schema_version must be 3, got 1" in capsys.readouterr().err
-    for damage in ({"gan": []}, {"lstm": before["lstm"] | {"settings": 3}}):
-        old.write_text(json.dumps(before | damage))
-        assert main(["report", "--compare", str(old)]) == 2
-        assert capsys.readouterr().err == (
-            f"error: {old}: lacks results or settings of a network; give a report.json that reviver report wrote\n"
-        )
 
 
 @needs_poppler

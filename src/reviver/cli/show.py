@@ -20,7 +20,6 @@ def report(
     out: Annotated[Text, RUN] = "report",
     full: Annotated[bool, RUN, FLAG] = False,
     seed: Annotated[Seed, RUN] = 0,
-    compare: Text | None = None,
     common: options.CommonOptions = options.DEFAULTS,
 ) -> None:
     """Train both networks, or reuse finished runs, and write report.html, .pdf and .json, and explorer.html.
@@ -28,33 +27,24 @@ def report(
     Examples:
       reviver report --out report  about 6 minutes on two cores
       reviver report --full        train the GAN as in the original, 50 minutes
-      reviver report --compare old/report.json   which results moved since
 
     Args:
         out: Folder for the report and its runs.
         full: Train the GAN with the preset original (200 epochs) instead of best.
         seed: Seed of the GAN, and first of the five seeds of the LSTM.
-        compare: An earlier report.json: say which results moved, by how many standard deviations, and which stayed.
     """
     from reviver.progress import announcing
     from reviver.run import load
-    from reviver.show.report import changes
     from reviver.show.report.make import build_report, train_runs
     from reviver.show.report.results import GANResults, LSTMResults
 
-    before = None if compare is None else changes.read_report(Path(compare))  # it may be the one that is replaced
     time = f"this takes about {duration(SECONDS['gan']['original' if full else 'best'] + 60)} on two cores"
     with announcing(time):
         lstm, no_dropout, gan = train_runs(out, full=full, seed=seed, device=common.device, progress=not common.quiet)
     results = LSTMResults([load(path, "lstm") for path in lstm], [load(path, "lstm") for path in no_dropout])
     files = build_report(Path(out), results, GANResults(load(gan, "gan")))
     paths = {name: str(path) for name, path in files._asdict().items() if path is not None}
-    result, lines = dict[str, Any](paths), [*paths.values()]
-    if before is not None:
-        found = changes.find_changes(before, changes.read_report(files.json))
-        result["changes"] = found
-        lines += changes.change_lines(found)
-    common.show(result, *lines)
+    common.show(paths, *paths.values())
     common.suggest(*(f"open {shlex.quote(paths[name])} in a browser" for name in ("html", "explorer") if name in paths))
 
 
