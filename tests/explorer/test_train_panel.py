@@ -323,9 +323,7 @@ def test_a_page_without_runs_or_images_trains_an_lstm(show: Show, tmp_path: Path
 
 def test_a_lesson_begins_with_a_prepared_experiment(show: Show, tmp_path: Path) -> None:
     question, curves = "Does it matter that the forget gates begin open?", ".train-curves"
-    page = show("#train?seed=4")
-    page.locator("details > summary:text-is('Experiments')").click()
-    press(page, question)
+    page = show("#train?seed=4&experiment=forget")
     experiments = page.get_by_role("region", name="Experiment", exact=True)
     expect(page.get_by_role("region", name="Verdict")).not_to_be_attached()  # a guess comes first
     press(page, "bias 0")
@@ -352,11 +350,15 @@ def test_a_lesson_begins_with_a_prepared_experiment(show: Show, tmp_path: Path) 
 
 
 def test_python_answers_when_an_experiment_is_over(show: Show) -> None:
-    page = show("#train?seed=4")
-    page.locator("details > summary:text-is('Experiments')").click()
+    page = show("#train")
+    page.get_by_role("link", name="Ten experiments").click()
+    card = page.get_by_role("region", name="Does it matter that the forget gates begin open?")
+    expect(card).to_be_in_viewport()
+    check_accessible(page)
+    card.get_by_role("button", name="bias 1").click()  # one click begins both runs
+    expect(page.get_by_role("region", name="Experiment", exact=True)).to_contain_text("You guessed: bias 1.")
+    expect(page.locator(".train-compared .heatmap")).to_have_count(2)
     verdict = page.get_by_role("region", name="Verdict")
-    press(page, "Does it matter that the forget gates begin open?")
-    press(page, "bias 1")
     expect(page.get_by_role("button", name="Finished")).to_be_visible(timeout=300_000)
     expect(verdict).to_contain_text("All 5 seeds in Python say: bias 1. You guessed right.")
     expect(verdict.get_by_role("table")).to_contain_text("Accuracy, validation")

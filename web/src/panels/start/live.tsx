@@ -1,6 +1,5 @@
 /** A GAN that learns in view as soon as the page is idle, with a sentence that follows it; "Keep this one" takes it to Train. */
-import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { formatFragment, openPanel } from "../../kit/codec";
 import { Button } from "../../kit/controls";
 import { formatNumber, percent } from "../../kit/format";
@@ -35,7 +34,7 @@ function openLive(manifest: Manifest) {
 }
 
 export function Live({ manifest }: { manifest: Manifest }) {
-  const live = useSignal(openLive(manifest)).value;
+  const live = useMemo(() => openLive(manifest), []);
   const seen = session.lines.value.at(-1)?.seen;
   const start = () => live && void session.start(live.settings);
   useEffect(() => {

@@ -1,6 +1,10 @@
 /** Panel "Start": what one can do here, in two cards. */
+import { useEffect } from "preact/hooks";
+import { KNOWN_KEYS } from "../../kit/codec";
 import type { Manifest } from "../../kit/manifest";
 import type { Panel } from "../../page/panel";
+import { imagesOf } from "../train/model";
+import { Cards } from "./cards";
 import { Live } from "./live";
 
 type Links = [fragment: string, text: string][];
@@ -46,11 +50,13 @@ const GAN_LINKS: Links = [
   ["discriminator", "be the discriminator"],
 ];
 
-function Start({ manifest }: { manifest: Manifest }) {
+function Start({ manifest, at }: { manifest: Manifest; at: string | null }) {
+  useEffect(() => void (at && document.getElementById(at)!.scrollIntoView()), []);
   const { gans, lstms } = manifest;
   return (
     <>
       <Live manifest={manifest} />
+      <Cards kinds={imagesOf(manifest) ? ["lstm", "gan"] : ["lstm"]} />
       <div class="columns halves">
         <Card
           title="How does a network remember?"
@@ -71,10 +77,15 @@ function Start({ manifest }: { manifest: Manifest }) {
   );
 }
 
+KNOWN_KEYS.add("at"); // What to scroll to
+
 export const startPanel: Panel = {
   id: "start",
   needs: [],
   title: "Start",
   unavailable: () => null,
-  open: async (manifest) => ({ view: () => ({}), body: <Start manifest={manifest} /> }),
+  open: async (manifest, view) => ({
+    view: () => ({}),
+    body: <Start manifest={manifest} at={view.get("at") === "experiments" ? "experiments" : null} />,
+  }),
 };

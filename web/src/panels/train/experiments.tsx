@@ -3,30 +3,8 @@ import { useComputed } from "@preact/signals";
 import { Button } from "../../kit/controls";
 import { ScrollTable } from "../../kit/table";
 import { tutorialAddress } from "../../page/masthead";
-import { answerOf, EXPERIMENTS, MEASURED, SEEDS, UNDECIDED, type Experiment } from "./experiment";
+import { answerOf, MEASURED, SEEDS, UNDECIDED, type Experiment } from "./experiment";
 import type { Model } from "./model";
-
-export function Experiments({ model: { state, prepare } }: { model: Model }) {
-  const all = EXPERIMENTS[state.kind.value];
-  const deleting = all.filter(({ change }) => change.cell);
-  const list = (shown: Experiment[]) =>
-    shown.map((one) => (
-      <Button key={one.id} onClick={() => prepare(one)}>
-        {one.question}
-      </Button>
-    ));
-  return (
-    <details>
-      <summary>Experiments</summary>
-      <section class="stack train-experiments" aria-label="Experiments">
-        <p class="note">Each trains two runs of one seed that differ in one thing, beside each other.</p>
-        {list(all.filter((one) => !deleting.includes(one)))}
-        {deleting.length > 0 && <p class="note">Delete a line of the LSTM:</p>}
-        {list(deleting)}
-      </section>
-    </details>
-  );
-}
 
 const useProgress = ({ session }: Model) => {
   const hasBegun = useComputed(() => session.lines.value.length > 1);

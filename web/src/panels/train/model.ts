@@ -1,7 +1,7 @@
 /** What the panel shows, and what a reader does with it: settings, experiments, saved runs, own data. */
 import { computed, signal } from "@preact/signals";
 import { announce } from "../../kit/announce";
-import { openPanel } from "../../kit/codec";
+import { openPanel, readInteger } from "../../kit/codec";
 import { download } from "../../kit/download";
 import type { Manifest } from "../../kit/manifest";
 import { addRun, isGan } from "../../kit/runs";
@@ -37,6 +37,7 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
   const ofPage = imagesOf(manifest);
   session.python = { version: manifest.version, lstmConfig: manifest.lstmConfig, ganConfig: manifest.ganConfig };
   session.images = async () => ofPage && ofPage.load();
+  const guessed = readInteger(view.get("guess") ?? "", 0, 2);
   const guess = signal<number | null>(null); // Index of the run that the reader guesses
   const own = computed(() => (state.kind.value === "lstm" ? session.sequences.value : null));
   const hidden = computed(() => (own.value ? OF_PALINDROMES : []));
@@ -131,20 +132,20 @@ export function makeModel(manifest: Manifest, session: Session, view: URLSearchP
   };
   return {
     ...{ session, state, guess, own, hidden, images, digits, chosen, runs, problems: problemsOf(state, view) },
-    ...{ commandOn, set, change, open, begin, learn, learnFrom },
+    ...{ commandOn, set, change, begin, learn, learnFrom },
     reset() {
       state.experiment.value = "";
       restart("Reset.");
       announce("Back before the training.");
     },
+    /** Begins with the experiment of a card. */
+    start() {
+      open();
+      if (chosen.value && guessed !== undefined) begin(chosen.value, guessed);
+    },
     choose(kind: Kind) {
       setKind(state, kind);
       open();
-    },
-    /** Asks for a guess before an experiment. */
-    prepare(one: Experiment) {
-      guess.value = null;
-      state.experiment.value = one.id;
     },
     /** Opens the panel that shows the network, as it is now, from inside. */
     async lookInside() {

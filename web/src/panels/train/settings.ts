@@ -104,7 +104,7 @@ const startOf = (kind: Kind, preset: Preset, isSmall: boolean): Values => ({
 
 const firstOf = (kind: Kind) => Object.keys(NETWORKS[kind].presets)[0] as Preset;
 
-const KEYS = ["net", "preset", "digits", "with", "experiment", ...[LSTM, GAN].flatMap(keysOf)];
+const KEYS = ["net", "preset", "digits", "with", "experiment", "guess", ...[LSTM, GAN].flatMap(keysOf)];
 
 export function openState(view: URLSearchParams): TrainState {
   KEYS.forEach((key) => KNOWN_KEYS.add(key));

@@ -4,7 +4,7 @@ import { isPhone } from "../../kit/player";
 import { Bar, News } from "./bar";
 import { Below } from "./below";
 import { Curves, Densities } from "./curves";
-import { Experiments, Question, Verdict } from "./experiments";
+import { Question, Verdict } from "./experiments";
 import type { Model } from "./model";
 import { Picture, useCells } from "./picture";
 import { MoreSettings, Presets, Steps } from "./settings_card";
@@ -16,7 +16,7 @@ export function Train({ model }: { model: Model }) {
   const chosen = model.chosen.value;
   // Before anybody can press Start: effects after the next picture come late in a hidden tab, and would discard what it began.
   useLayoutEffect(() => {
-    model.open();
+    model.start();
     return () => session.pause();
   }, []);
   useLayoutEffect(() => void session.read(digits.value), [digits.value]);
@@ -46,7 +46,11 @@ export function Train({ model }: { model: Model }) {
               <summary>More settings</summary>
               <MoreSettings model={model} />
             </details>
-            {!own.value && <Experiments model={model} />}
+            {!own.value && (
+              <p>
+                <a href="#start?at=experiments">Ten experiments</a>
+              </p>
+            )}
           </section>
         )}
         <Picture {...{ model, cells }} />
