@@ -15,7 +15,7 @@ import torch
 
 from reviver.recurrent import kernel, native_pass
 from reviver.recurrent.dropout import draw_seed
-from reviver.recurrent.kernel import buffers, library
+from reviver.recurrent.kernel import library
 from reviver.recurrent.kernel.native import FLAGS
 from reviver.recurrent.kernel.prebuilt import VARIANTS
 from reviver.recurrent.lstm import HELD, LSTM
@@ -125,7 +125,7 @@ def recorded(monkeypatch):
     """Run all cases here; return the record of their calls."""
     recorder = Recorder()
     monkeypatch.setattr(library, "load", lambda: recorder)
-    monkeypatch.setattr(buffers, "empty", lambda *shape: torch.zeros(shape))  # else rows that ended hold anything
+    monkeypatch.setattr(library, "empty", lambda *shape: torch.zeros(shape))  # else rows that ended hold anything
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:

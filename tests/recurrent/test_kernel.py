@@ -16,7 +16,7 @@ from reviver import LSTM, RNN
 from reviver.errors import DataError
 from reviver.recurrent import kernel, native_pass, reference
 from reviver.recurrent.grammar import load_cell, parse
-from reviver.recurrent.kernel import buffers
+from reviver.recurrent.kernel import library
 from reviver.recurrent.lstm import HELD
 from reviver.settings.lstm_network import CELLS, DropoutKind, LSTMOptions
 
@@ -410,7 +410,7 @@ def test_backward_of_one_output_twice_and_of_wanted_inputs_only(pick):
     ],
 )
 def test_torch_runs_what_it_computes_faster(has_amx, hidden_size, grad, autocast, expected, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(kernel, "_has_amx", lambda: has_amx)
     lstm, x = LSTM(2, hidden_size), torch.zeros(3, 2, 2)
     with torch.set_grad_enabled(grad), torch.autocast("cpu", autocast, enabled=autocast is not None):
         assert kernel.torch_runs(lstm, lstm.options, x) == expected
@@ -445,26 +445,26 @@ def test_a_layer_on_a_gpu_is_the_one_on_the_cpu(kind):
 
 # Large buffers that are reused -----------------------------------------------------------------------------------------
 
-LARGE = buffers.MIN_BYTES // 4
+LARGE = library.MIN_BYTES // 4
 """Floats of the smallest buffer that is kept."""
 
 
 def test_memory_is_reused_only_when_its_tensor_and_all_views_are_gone(monkeypatch):
     gc.collect()
-    monkeypatch.setattr(buffers, "_free", [])
-    first = buffers.empty(2, LARGE)
+    monkeypatch.setattr(library, "_free", [])
+    first = library.empty(2, LARGE)
     view, address = first[1], first.data_ptr()
     assert (first.shape, first.dtype) == ((2, LARGE), torch.float32)
     view.fill_(3.0)
     del first
-    second = buffers.empty(2, LARGE)
+    second = library.empty(2, LARGE)
     assert second.data_ptr() != address
     second.zero_()
     assert view.eq(3.0).all()
     del view
-    assert buffers.empty(LARGE).data_ptr() == address  # half of the buffer would do
-    monkeypatch.setattr(buffers, "MAX_BYTES", 3 * buffers.MIN_BYTES)
-    five = [buffers.empty(LARGE) for _ in range(5)]
+    assert library.empty(LARGE).data_ptr() == address  # half of the buffer would do
+    monkeypatch.setattr(library, "MAX_BYTES", 3 * library.MIN_BYTES)
+    five = [library.empty(LARGE) for _ in range(5)]
     assert len({buffer.data_ptr() for buffer in five}) == 5
     del five
-    assert len(buffers._free) == 3, "kept memory is bounded"
+    assert len(library._free) == 3, "kept memory is bounded"

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from reviver.errors import DataError
+from reviver.recurrent import kernel, native_pass
 from reviver.recurrent.dropout import draw_seed
-from reviver.recurrent.transforms import autocast_dtype, plain_values
+from reviver.recurrent.grammar import Cell
 from reviver.rng import Rng, rand
 from reviver.settings.lstm_network import OPTIONS, LSTMOptions
 
@@ -30,9 +31,9 @@ class RecurrentLayers(nn.Module):
     dropout: float
     state_sizes: tuple[int, ...]
     """Sizes of the states of a cell; the first is h."""
-    run_cell: Any
-    """Function that runs cell `at`, 0 forward, 0 backward, 1 ..., over x [T, B, I]: `run_cell(at, x, start, lengths, seed)`
-    returns each h and the last states, [B, ...]."""
+    cell: Cell
+    held_weights: Any
+    """Function that returns the weights of cell `at`, 0 forward, 0 backward, 1 ..., and what each holds, see `native_pass.run`."""
 
     @property
     def weight_dtype(self) -> torch.dtype:
@@ -54,7 +55,7 @@ class RecurrentLayers(nn.Module):
         time = 1 if self.batch_first and x.dim() == 3 else 0
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size or x.shape[time] == 0:
             return False
-        return x.dtype == self.weight_dtype or (torch._C._is_any_autocast_enabled() and x.is_floating_point())
+        return x.dtype == self.weight_dtype or (kernel.autocast_dtype(x) is not None and x.is_floating_point())
 
     def run_batch(
         self,
@@ -68,7 +69,9 @@ class RecurrentLayers(nn.Module):
 
         A state that is None is 0. `run` is `run_layers`, or another function with its arguments.
         """
-        batched, dtype = x.dim() == 3, autocast_dtype(x)
+        batched = x.dim() == 3
+        # as in `torch.nn.LSTM`, autocast leaves float64
+        dtype = x.dtype if x.dtype == torch.float64 else kernel.autocast_dtype(x) or x.dtype
         x = self._widened(x)
         x = x if batched else x.unsqueeze(1)
         x = x.transpose(0, 1) if self.batch_first and batched else x  # [T, B, I]
@@ -113,6 +116,14 @@ class RecurrentLayers(nn.Module):
         padded = data.new_zeros(steps * batch, data.shape[1]).index_copy(0, rows, data).view(*shape, -1)
         output, state = run(padded, lengths)
         return PackedSequence(output.flatten(0, 1).index_select(0, rows), *sequence[1:]), state
+
+    def run_cell(
+        self, at: int, x: Tensor, start: Sequence[Tensor], lengths: Tensor | None, seed: Tensor | None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Run cell `at`, 0 forward, 0 backward, 1 ..., over x [T, B, I]; return each h and the last states, [B, ...]."""
+        names, weights = self.held_weights(at)
+        reverse = at % self.num_directions == 1
+        return native_pass.run(self.cell, names, weights, x, start, lengths, self.options, seed, reverse)
 
     def run_layers(
         self, x: Tensor, start: Sequence[Tensor], lengths: Tensor | None, rng: Rng, run_cell: Any = None
@@ -174,9 +185,10 @@ def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
     checked = integer_lengths(lengths, x.device)
     if checked.shape != (batch,):
         raise DataError(f"lengths must have the shape [B] = [{batch}], got {list(checked.shape)}")
-    values = checked if torch.compiler.is_compiling() else plain_values(checked)
+    values = checked if torch.compiler.is_compiling() else torch.func.debug_unwrap(checked)  # under vmap all of them
     outside = ((values < 1) | (values > steps)).any()
     if torch.compiler.is_compiling():  # the graph checks them when it runs
+        # Private: it alone stays in an exported program.
         torch._assert_async(~outside, "lengths must be from 1 to T, the number of steps of x")
     elif not x.is_meta and bool(outside):
         raise DataError(f"lengths must be from 1 to T = {steps}, got {values.tolist()}")

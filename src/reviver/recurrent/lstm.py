@@ -20,7 +20,6 @@ from reviver.recurrent.dropout import apply_dropout
 from reviver.recurrent.grammar import built_in_cell
 from reviver.recurrent.layers import RecurrentLayers
 from reviver.recurrent.lstm_step import LSTMState, LSTMWeights, StackedWeights, lstm_step, reset_weights
-from reviver.recurrent.native_pass import run
 from reviver.recurrent.reference import bf16_linear, run_steps
 from reviver.rng import Rng, RowsRng
 from reviver.settings.fields import Precision
@@ -109,7 +108,7 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
                 zeros = getattr(self, name).detach()
                 delattr(self, name)
                 self.register_buffer(name, zeros)
-            self._init_flat_weights()
+                setattr(self, name, zeros)  # torch's layer takes note of it
 
     # Weights --------------------------------------------------------------------------------------------------------
 
@@ -243,27 +242,20 @@ class LSTM(PretrainedMixin, RecurrentLayers, nn.LSTM):
         sequence, state = nn.LSTM.forward(self, packed, (start[0], start[1]))
         return pad_packed_sequence(sequence, total_length=len(x))[0], state
 
+    def held_weights(self, at: int) -> tuple[tuple[str, ...], list[Tensor]]:
+        """Return the stacked tensors of a cell, and the weights of the text that each holds, see `RecurrentLayers`."""
+        stacked = self.stacked_weights(at // self.num_directions, at % self.num_directions == 1)
+        tensors = [tensor for tensor in stacked[:4] if tensor is not None]
+        return HELD[: len(tensors)], tensors
+
     def run_cell(
         self, at: int, x: Tensor, start: Sequence[Tensor], lengths: Tensor | None, seed: Tensor | None
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Run a cell, see `RecurrentLayers`."""
+        """Run a cell, see `RecurrentLayers`; one with a projection, which no text has, step by step."""
+        if not self.proj_size:
+            return super().run_cell(at, x, start, lengths, seed)
         reverse = at % self.num_directions == 1
         weights = self.stacked_weights(at // self.num_directions, reverse)
-        if weights.W_proj is not None:
-            return self._run_projected(weights, x, start, lengths, reverse, seed)
-        tensors = [tensor for tensor in weights if tensor is not None]
-        return run(self.cell, HELD[: len(tensors)], tensors, x, start, lengths, self.options, seed, reverse)
-
-    def _run_projected(
-        self,
-        weights: StackedWeights,
-        x: Tensor,
-        start: Sequence[Tensor],
-        lengths: Tensor | None,
-        reverse: bool,
-        seed: Tensor | None,
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Run a cell with a projection, which no text has, step by step."""
         linear = bf16_linear if self.options.precision == "bf16" else functional.linear
 
         def step(x_t: Tensor, before: Sequence[Tensor], mask: Tensor | None) -> LSTMState:

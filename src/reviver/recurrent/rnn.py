@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence
 
 from reviver.errors import DataError
-from reviver.recurrent import kernel, native_pass
+from reviver.recurrent import kernel
 from reviver.recurrent.grammar import Cell, load_cell
 from reviver.recurrent.layers import RecurrentLayers
 from reviver.recurrent.reference import unroll
@@ -165,35 +165,30 @@ class RNN(RecurrentLayers):
         output, states = self.run_batch(input, before, lengths, rng, self._run_torch if by_torch else self.run_layers)
         return output, states[0] if len(states) == 1 else make_state(self.cell.states, *states)
 
-    def _run_torch(self, x: Tensor, start: Sequence[Tensor], lengths: None, rng: Rng) -> Any:
+    def _run_torch(
+        self, x: Tensor, start: Sequence[Tensor], lengths: None, rng: Rng
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """Run all cells by the layer of torch with this cell; arguments and result are those of `run_layers`."""
         assert self._torch_cell is not None
-        mode, names = self._torch_cell
+        mode, ours = self._torch_cell  # names of this text for those of torch's
+        states = TORCH_CELLS[mode].cell.states
         flags: dict[str, Any] = {"dropout": self.dropout, "bidirectional": self.bidirectional, "device": "meta"}
-        flags |= {"nonlinearity": mode.removeprefix("RNN_").lower()} if mode.startswith("RNN") else {}
+        if mode.startswith("RNN"):
+            flags["nonlinearity"] = mode.removeprefix("RNN_").lower()
         make: Any = TORCH_CELLS[mode].layer
         layer = make(self.input_size, self.hidden_size, self.num_layers, **flags).train(self.training)
-        joined = [weight for at in range(len(self._cells)) for weight in join(mode, names, self.weights(at))]
-        states = {name: entry.contiguous() for name, entry in zip(self.cell.states, start, strict=True)}
-        hx = tuple(states[names[name]] for name in TORCH_CELLS[mode].cell.states)
-        output, after = functional_call(
-            layer, dict(zip(layer._flat_weights_names, joined, strict=True)), (x, hx if len(hx) > 1 else hx[0])
-        )
-        ends = dict(zip(TORCH_CELLS[mode].cell.states, after if len(hx) > 1 else (after,), strict=True))
-        return output, [ends[name] for name in sorted(ends, key=lambda name: self.cell.states.index(names[name]))]
+        joined = [weight for at in range(len(self._cells)) for weight in join(mode, ours, self.weights(at))]
+        weights = dict(zip((name for name, _ in layer.named_parameters()), joined, strict=True))
+        before = dict(zip(self.cell.states, start, strict=True))
+        hx = tuple(before[ours[name]].contiguous() for name in states)
+        output, end = functional_call(layer, weights, (x, hx if len(states) > 1 else hx[0]))
+        after = dict(zip((ours[name] for name in states), end if len(states) > 1 else (end,), strict=True))
+        return output, [after[name] for name in self.cell.states]
 
-    def run_cell(
-        self,
-        at: int,
-        x: Tensor,
-        start: Sequence[Tensor],
-        lengths: Tensor | None,
-        seed: Tensor | None,
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Run a cell, see `RecurrentLayers`."""
+    def held_weights(self, at: int) -> tuple[tuple[str, ...], list[Tensor]]:
+        """Return the names and weights of a cell, see `RecurrentLayers`."""
         weights = self.weights(at)
-        inputs = self.cell, tuple(weights), [*weights.values()], x, start, lengths, self.options, seed
-        return native_pass.run(*inputs, at % self.num_directions == 1)
+        return tuple(weights), [*weights.values()]
 
     def trace(self, x: Tensor, hx: Any = None) -> list[dict[str, Tensor]]:
         """Return every quantity of every step by name in eval mode, in the layout of x, for each layer and direction."""
@@ -201,12 +196,10 @@ class RNN(RecurrentLayers):
 
         def run_cell(at: int, *inputs: Any) -> Any:
             steps = {name: list[Tensor]() for name in self.cell.quantities}
-            weights, reverse = self.weights(at), at % self.num_directions == 1
-            x_t, start, lengths, _ = inputs
-            result = unroll(
-                *(self.cell, tuple(weights), [*weights.values()], x_t, start, lengths),
-                *(self.options, None, reverse, steps),
-            )
+            reverse = at % self.num_directions == 1
+            of_layer, start, lengths, _ = inputs
+            names, weights = self.held_weights(at)
+            result = unroll(self.cell, names, weights, of_layer, start, lengths, self.options, None, reverse, steps)
             order = slice(None, None, -1 if reverse else 1)
             traces.append(
                 {name: self.in_layout(torch.stack(found[order]), x.dim() == 3) for name, found in steps.items()}

@@ -8,15 +8,16 @@ the number of steps. The measurements behind the rule are in docs/explanation/en
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses import FakeTensor
+from torch._subclasses import FakeTensor  # private: no public name for the tensors that compilers record with
 from torch.nn.utils.rnn import PackedSequence
 
 from reviver.recurrent.kernel import library
-from reviver.recurrent.transforms import is_transformed
 from reviver.settings.lstm_network import LSTMOptions
 
 AMX_HIDDEN_SIZE = 512
@@ -48,9 +49,37 @@ def available() -> bool:
     return not _switched_off.get() and library.KERNEL.library is not None
 
 
+def is_transformed() -> bool:
+    """Return whether a transform of `torch.func` (grad, vmap, jvp, ...) or forward-mode AD runs this code."""
+    # Both private: torch has no public question for either, and tensors of the transform may be hidden in a closure.
+    in_transform = torch._C._functorch.maybe_current_level() is not None
+    return in_transform or torch.autograd.forward_ad._current_level >= 0
+
+
+def is_recorded(x: Tensor) -> bool:
+    """Return whether the compiler, a dispatch mode or a fake tensor records operators, so that it must see one of ours."""
+    # Private: dispatch modes, such as those that count operations, have no public question.
+    return torch.compiler.is_compiling() or bool(torch._C._len_torch_dispatch_stack()) or isinstance(x, FakeTensor)
+
+
+def has_memory(tensor: Tensor | None) -> bool:
+    """Return whether a tensor can be read: it is none of `vmap`, also of `is_grads_batched` of `torch.autograd.grad`."""
+    try:
+        return tensor is None or tensor.data_ptr() >= 0
+    except RuntimeError:
+        return False
+
+
+def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
+    """Return the dtype of autocast on the device of a tensor; None without autocast."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if kind != "meta" and torch.is_autocast_enabled(kind) else None
+
+
 # The effect of torch.compiler.assume_constant_result, which would import the whole compiler and take seconds.
 is_switched_off._dynamo_marked_constant = True  # type: ignore[attr-defined]
 available._dynamo_marked_constant = True  # type: ignore[attr-defined]
+is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def torch_runs(layer: Any, options: LSTMOptions, x: Tensor | PackedSequence) -> bool:
@@ -72,13 +101,22 @@ def torch_runs(layer: Any, options: LSTMOptions, x: Tensor | PackedSequence) -> 
     is_float32 = data.is_cpu and layer.weight_dtype == torch.float32
     if not isinstance(layer, nn.LSTM):  # the layer of a text that torch has, too
         return not data.is_cpu
-    if not is_float32 or layer.proj_size or torch._C._get_tracing_state():
+    if not is_float32 or layer.proj_size or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return True
     return not torch.compiler.is_compiling() and _torch_is_faster(layer.hidden_size)
 
 
+@cache
+def _has_amx() -> bool:
+    """Return whether the processor has AMX, which Linux alone lets programs use."""
+    try:
+        return " amx_tile" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+
+
 def _torch_is_faster(hidden_size: int) -> bool:
-    has_amx = torch.cpu._is_amx_tile_supported()
+    has_amx = _has_amx()
     if torch.is_autocast_enabled("cpu"):
         return has_amx and torch.get_autocast_dtype("cpu") == torch.bfloat16
     is_large = has_amx and hidden_size >= AMX_HIDDEN_SIZE
@@ -95,7 +133,7 @@ def applies(x: Tensor, *others: Tensor | None) -> bool:
     for tensor in (x, *(other for other in others if other is not None)):
         if tensor.dtype != torch.float32 or not tensor.is_cpu or type(tensor) not in _KNOWN_TYPES:
             return False
-    if is_transformed() or torch.compiler.is_exporting() or torch._C._get_tracing_state():
+    if is_transformed() or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return False
     if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return False
