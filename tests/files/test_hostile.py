@@ -98,7 +98,6 @@ def test_a_link_out_of_a_run_folder_is_refused_and_not_followed(
         ("lstm/checkpoints/step-000001.safetensors", "lstm evaluate lstm"),
         ("lstm/checkpoints/step-000001.safetensors", "lstm train --resume --out lstm"),
         ("lstm/snapshots/step-000001.safetensors", "explore lstm"),
-        ("gan/snapshots/step-000000.safetensors", "explore gan"),
         ("lstm/metrics.jsonl", "plot lstm --out curves"),
     ],
 )

@@ -105,7 +105,7 @@ def test_lengths_increase_up_to_length(start: int, length: int, length_factor: f
 def test_long_sequences_have_smaller_batches_but_as_many() -> None:
     config = LSTM_PRESETS["recall-100000"]
     batches = [-(-config.epoch_size_at(length) // config.batch_size_at(length)) for length in config.lengths]
-    assert set(batches) == {16}
+    assert set(batches) == {28}
     assert config.batch_size_at(100_000) == MIN_BATCH_SIZE
     assert config.batch_size_at(2000) == 100
 

@@ -26,10 +26,10 @@ _JUMPING = replace(_RECALL, jump_factor=10.0, threshold=0.998, last_threshold=0.
 _LONG_RECALL = replace(
     _JUMPING,
     length=100_000,
-    threshold=0.995,
-    threshold_max_length=10_000,
+    threshold_max_length=1000,
     last_threshold=0.99,
-    data_size=2500,
+    data_size=4000,
+    train_fraction=0.875,
     activation_checkpoint_steps=500,
 )
 _SCALAR = replace(_RECALL, encoding="scalar", threshold=0.99, last_threshold=0.995)
@@ -55,7 +55,7 @@ LSTM_PRESETS = MappingProxyType(
         "recall-scalar": replace(_SCALAR, length_factor=1.5, lr_length_exponent=0.0),
         "recall-10000": replace(_JUMPING, length=10_000, threshold_max_length=1000, last_threshold=0.99),
         "recall-100000": _LONG_RECALL,
-        "recall-1000000": replace(_LONG_RECALL, length=1_000_000, data_size=2000, train_fraction=0.9),
+        "recall-1000000": replace(_LONG_RECALL, length=1_000_000, train_fraction=0.95),
         **{task.name: LSTMConfig(task=task.name, **task.preset) for task in _TASKS},
         "series": _SERIES,
     }
