@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-// The same fields in the same order as `PlanArrays` in native_pass.py. `ends` are ends of the segments in the list before them.
+// The same fields in the same order as `PlanArrays` in library.py. `ends` are ends of the segments in the list before them.
 struct Plan {
     int64_t states, sums, slots, scalars, registers, spills, operand_gradients, vectors, numbers, forward_segments, backward_segments;
     const int32_t* forward;         // [.., 8] instructions: op, target, a, b, c, scalar, factor, sum; see program.h
@@ -26,7 +26,7 @@ struct Plan {
     const float* number;            // [numbers]
 };
 
-// The same fields in the same order as `Call` in native_pass.py. Rows of units are padded with 0 to P floats, a multiple of 16.
+// The same fields in the same order as `Call` in library.py. Rows of units are padded with 0 to P floats, a multiple of 16.
 // A call computes the steps begin <= t < end; what is saved holds the steps saved_begin <= t < saved_end, which include them.
 struct Call {
     int64_t T, B, I, H, P, begin, end, saved_begin, saved_end;
